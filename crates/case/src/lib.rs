@@ -1,1 +1,39 @@
-//! case
+//! The alert queue and the incidents somebody had reconstructed.
+//!
+//! A projection: alerts come from findings, their status from acts in the audit ledger. This crate knows no HTTP.
+mod alert;
+mod incident;
+mod store;
+
+pub use alert::{Alert, AlertFilter, AlertPage, AlertStatus, Change, NewFinding};
+pub use incident::IncidentRow;
+pub use store::Store;
+
+/// What went wrong with the queue.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error("alert database `case.sqlite`: {0}")]
+    Store(#[from] rusqlite::Error),
+    /// There is no such alert or incident, or not for this person.
+    #[error("{what} `{id}` is not found")]
+    NotFound {
+        /// `alert` or `incident`.
+        what: &'static str,
+        /// As asked for.
+        id: String,
+    },
+    /// A stored document does not read back.
+    #[error("{what} `{id}` does not read back from case.sqlite: {reason}")]
+    Damaged {
+        /// `alert` or `incident`.
+        what: &'static str,
+        /// Its id.
+        id: String,
+        /// What the reader said.
+        reason: String,
+    },
+    /// A status nobody knows.
+    #[error("`{0}` is no alert status: use new, in_progress, resolved or suppressed")]
+    Status(String),
+}
