@@ -1,0 +1,275 @@
+//! Where an attribute's value comes from: `Field | step | step // OtherField // =constant`.
+
+use std::borrow::Cow;
+
+use reeve_decode::{Map, Parsed, Value};
+
+use super::steps::Step;
+
+/// Alternatives, tried in order; the first that gives a value counts.
+#[derive(Debug, Clone)]
+pub(crate) struct Expr {
+    pub(crate) terms: Vec<Term>,
+}
+
+/// One source and what is done to its value.
+#[derive(Debug, Clone)]
+pub(crate) struct Term {
+    source: Source,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Constant(Value<'static>),
+    Head(Head),
+    /// A plain name or dotted path.
+    Field(&'static str),
+    /// A path that reaches into lists.
+    Walk(Vec<Hop>),
+}
+
+#[derive(Debug, Clone)]
+enum Head {
+    Channel,
+    Provider,
+    Computer,
+    EventId,
+    Number,
+}
+
+/// One hop of a path that reaches into lists.
+#[derive(Debug, Clone)]
+enum Hop {
+    Name(&'static str),
+    Index(usize),
+    /// The first map of the list whose `.0` is one of `.1`.
+    Where(&'static str, Vec<&'static str>),
+}
+
+/// What one event is looked up in, and which of its values have found a place.
+pub(crate) struct Scope<'p, 'a> {
+    pub(crate) parsed: &'p Parsed<'a>,
+    maps: Vec<&'p Map<'a>>,
+    used: Vec<usize>,
+}
+
+impl<'p, 'a> Scope<'p, 'a> {
+    pub(crate) fn new(parsed: &'p Parsed<'a>) -> Self {
+        let paths = parsed.head.as_ref().map_or(&[""][..], |head| head.scopes);
+        let mut maps: Vec<&Map<'a>> = Vec::with_capacity(4);
+        let scopes = paths.iter().filter_map(|path| if path.is_empty() { Some(&parsed.native) } else { parsed.native.path(path)?.as_map() });
+        for map in scopes.chain([&parsed.native]) {
+            if !maps.iter().any(|known| std::ptr::eq(*known, map)) {
+                maps.push(map);
+            }
+        }
+        Self { parsed, maps, used: Vec::with_capacity(48) }
+    }
+
+    fn field(&self, name: &str) -> Option<&'p Value<'a>> {
+        self.maps.iter().find_map(|map| map.path(name)).filter(|value| !is_absent(value))
+    }
+
+    /// A field's text.
+    pub(crate) fn text_of(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.field(name).cloned().and_then(into_text)
+    }
+
+    /// Notes that a value now stands in an attribute, so that it does not stand in `unmapped` as well.
+    pub(crate) fn mark(&mut self, value: &Value<'a>) {
+        self.used.push(std::ptr::from_ref(value) as usize);
+    }
+
+    pub(crate) fn mark_field(&mut self, name: &str) {
+        if let Some(value) = self.field(name) {
+            self.mark(value);
+        }
+    }
+
+    /// Everything no attribute took, in the source's order and under its names.
+    pub(crate) fn unmapped(mut self) -> Map<'a> {
+        self.used.sort_unstable();
+        rest_of(&self.parsed.native, &self.used)
+    }
+}
+
+/// What sources write for "nothing".
+fn is_absent(value: &Value<'_>) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Str(text) => matches!(text.as_ref(), "" | "-" | "(null)" | "(none)" | "(empty)"),
+        _ => false,
+    }
+}
+
+fn rest_of<'a>(map: &Map<'a>, used: &[usize]) -> Map<'a> {
+    let mut rest = Vec::with_capacity(map.0.len());
+    for (name, value) in &map.0 {
+        if let Some(value) = rest_of_value(value, used) {
+            rest.push((name.clone(), value));
+        }
+    }
+    Map(rest)
+}
+
+fn rest_of_value<'a>(value: &Value<'a>, used: &[usize]) -> Option<Value<'a>> {
+    if used.binary_search(&(std::ptr::from_ref(value) as usize)).is_ok() {
+        return None;
+    }
+    match value {
+        Value::Map(map) => Some(rest_of(map, used)).filter(|rest| map.is_empty() || !rest.is_empty()).map(Value::Map),
+        Value::List(items) => {
+            let rest: Vec<_> = items.iter().filter_map(|item| rest_of_value(item, used)).collect();
+            (items.is_empty() || !rest.is_empty()).then_some(Value::List(rest))
+        }
+        other => Some(other.clone()),
+    }
+}
+
+impl Expr {
+    /// Reads the text form. `lets` are the file's own names, written `$name`.
+    pub(crate) fn parse(text: &str, lets: &dyn Fn(&str) -> Option<Expr>, tables: &super::compile::Tables) -> Result<Self, String> {
+        let mut terms = Vec::new();
+        for part in text.split(" // ") {
+            let mut pieces = part.split(" | ").map(str::trim);
+            let source = pieces.next().unwrap_or_default();
+            let steps = pieces.map(|piece| Step::parse(piece, tables)).collect::<Result<Vec<_>, _>>()?;
+            if let Some(name) = source.strip_prefix('$') {
+                let inner = lets(name).ok_or_else(|| format!("no `{name}` under [let]"))?;
+                terms.extend(inner.terms.into_iter().map(|mut term| {
+                    term.steps.extend(steps.iter().cloned());
+                    term
+                }));
+            } else {
+                terms.push(Term { source: Source::parse(source)?, steps });
+            }
+        }
+        Ok(Self { terms })
+    }
+
+    pub(crate) fn constant(value: Value<'static>) -> Self {
+        Self { terms: vec![Term { source: Source::Constant(value), steps: Vec::new() }] }
+    }
+
+    /// The first alternative's value, with the document's value it was made from.
+    pub(crate) fn eval<'p, 'a>(&self, scope: &Scope<'p, 'a>) -> Option<(Value<'a>, Option<&'p Value<'a>>)> {
+        self.terms.iter().find_map(|term| term.eval(scope))
+    }
+
+    /// The value as text, for conditions.
+    pub(crate) fn text<'a>(&self, scope: &Scope<'_, 'a>) -> Option<Cow<'a, str>> {
+        self.eval(scope).and_then(|(value, _)| into_text(value))
+    }
+
+    /// The same expression with one more step at the end of every alternative.
+    pub(crate) fn then(&self, step: Step) -> Self {
+        let mut expr = self.clone();
+        expr.terms.iter_mut().for_each(|term| term.steps.push(step.clone()));
+        expr
+    }
+}
+
+impl Term {
+    pub(crate) fn eval<'p, 'a>(&self, scope: &Scope<'p, 'a>) -> Option<(Value<'a>, Option<&'p Value<'a>>)> {
+        let (mut value, origin) = match &self.source {
+            Source::Constant(value) => (value.clone(), None),
+            Source::Field(name) => {
+                let found = scope.field(name)?;
+                (found.clone(), Some(found))
+            }
+            Source::Walk(hops) => {
+                let found = scope.maps.iter().find_map(|map| walk(map, hops)).filter(|value| !is_absent(value))?;
+                (found.clone(), Some(found))
+            }
+            Source::Head(field) => (field.eval(scope)?, None),
+        };
+        for step in &self.steps {
+            value = step.apply(value, scope)?;
+        }
+        Some((value, origin))
+    }
+}
+
+impl Head {
+    fn eval<'a>(&self, scope: &Scope<'_, 'a>) -> Option<Value<'a>> {
+        let text = |text: &Cow<'a, str>| Some(Value::Str(text.clone())).filter(|value| !is_absent(value));
+        let head = scope.parsed.head.as_ref();
+        match self {
+            Head::Channel => text(&head?.channel),
+            Head::Provider => text(&head?.provider),
+            Head::Computer => text(&head?.computer),
+            Head::EventId => Some(Value::Int(i64::from(head?.event_id))),
+            Head::Number => i64::try_from(scope.parsed.number).ok().map(Value::Int),
+        }
+    }
+}
+
+impl Source {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(constant) = text.strip_prefix('=') {
+            let constant = constant.trim();
+            return Ok(Self::Constant(constant.parse().map_or_else(|_| Value::from(constant.to_owned()), Value::Int)));
+        }
+        if let Some(name) = text.strip_prefix('@') {
+            return Ok(Self::Head(match name {
+                "channel" => Head::Channel,
+                "provider" => Head::Provider,
+                "computer" => Head::Computer,
+                "event_id" => Head::EventId,
+                "number" => Head::Number,
+                other => return Err(format!("`@{other}` is none of @channel @provider @computer @event_id @number")),
+            }));
+        }
+        if text.is_empty() {
+            return Err("a field name is missing before `|` or `//`".into());
+        }
+        if !text.contains('[') {
+            return Ok(Self::Field(text.to_owned().leak()));
+        }
+        let mut hops = Vec::new();
+        for part in text.split('.').filter(|part| !part.is_empty()) {
+            let (name, rest) = part.split_once('[').map_or((part, None), |(name, rest)| (name, Some(rest)));
+            hops.push(Hop::Name(name.to_owned().leak()));
+            let Some(inside) = rest else { continue };
+            let inside = inside.strip_suffix(']').ok_or_else(|| format!("`{text}` lacks a `]`"))?;
+            hops.push(match inside.split_once('=') {
+                Some((key, values)) => Hop::Where(key.to_owned().leak(), values.split(',').map(|value| &*value.to_owned().leak()).collect()),
+                None => Hop::Index(inside.parse().map_err(|_| format!("`[{inside}]` is neither a position nor `[key=value]`"))?),
+            });
+        }
+        Ok(Self::Walk(hops))
+    }
+}
+
+fn walk<'p, 'a>(map: &'p Map<'a>, hops: &[Hop]) -> Option<&'p Value<'a>> {
+    let (Hop::Name(first), rest) = hops.split_first()? else { return None };
+    let mut value = map.path(first)?;
+    for hop in rest {
+        value = match hop {
+            Hop::Name(name) => value.path(name)?,
+            Hop::Index(index) => match value {
+                Value::List(items) => items.get(*index)?,
+                only if *index == 0 => only,
+                _ => return None,
+            },
+            Hop::Where(key, wanted) => {
+                let fits = |item: &Value<'a>| item.path(key).and_then(Value::as_str).is_some_and(|text| wanted.contains(&text));
+                match value {
+                    Value::List(items) => items.iter().find(|item| fits(item))?,
+                    only if fits(only) => only,
+                    _ => return None,
+                }
+            }
+        };
+    }
+    Some(value)
+}
+
+/// A scalar as text.
+pub(crate) fn into_text<'a>(value: Value<'a>) -> Option<Cow<'a, str>> {
+    match value {
+        Value::Str(text) => Some(text),
+        other => other.text().map(|text| Cow::Owned(text.into_owned())),
+    }
+}

@@ -1,0 +1,224 @@
+//! A source's document to an OCSF event by mapping files (`mappings/*.toml`), compiled once.
+mod compile;
+mod condition;
+mod expr;
+mod steps;
+
+use std::{borrow::Cow, net::IpAddr, sync::LazyLock};
+
+use reeve_decode::{Parsed, Value};
+
+use self::{
+    compile::{Assign, From, Mapping, Mappings, Rule},
+    expr::{Scope, into_text},
+};
+use crate::{
+    Error, Event, Observable,
+    schema::{Attribute, Kind},
+};
+
+/// The mapping files, in the order in which they are asked.
+const FILES: &[(&str, &str)] = &[
+    ("windows_sysmon.toml", include_str!("../../mappings/windows_sysmon.toml")),
+    ("windows_security.toml", include_str!("../../mappings/windows_security.toml")),
+    ("windows_other.toml", include_str!("../../mappings/windows_other.toml")),
+    ("linux_auditd.toml", include_str!("../../mappings/linux_auditd.toml")),
+    ("syslog.toml", include_str!("../../mappings/syslog.toml")),
+    ("web_access.toml", include_str!("../../mappings/web_access.toml")),
+    ("zeek.toml", include_str!("../../mappings/zeek.toml")),
+    ("suricata.toml", include_str!("../../mappings/suricata.toml")),
+    ("aws_cloudtrail.toml", include_str!("../../mappings/aws_cloudtrail.toml")),
+    ("nfdump.toml", include_str!("../../mappings/nfdump.toml")),
+    ("other.toml", include_str!("../../mappings/other.toml")),
+];
+
+/// Longest value that is listed as an observable, in bytes: needles are short.
+const OBSERVABLE_MAX: usize = 2048;
+
+static MAPPINGS: LazyLock<(Mappings, Vec<Error>)> = LazyLock::new(|| Mappings::read(FILES));
+
+/// The OCSF event of a document. Never fails: what no mapping knows is a Base Event with everything in `unmapped`.
+pub fn map<'a>(parsed: &Parsed<'a>) -> Event<'a> {
+    let mut scope = Scope::new(parsed);
+    let Some((mapping, rule)) = MAPPINGS.0.choose(&scope) else { return base(scope, "none/1") };
+    let mut event = Event {
+        class_uid: rule.class_uid,
+        activity_id: id(&rule.activity, &mut scope).unwrap_or_default(),
+        severity_id: id(&rule.severity, &mut scope).unwrap_or_default(),
+        status_id: rule.status.as_ref().and_then(|status| id(status, &mut scope)),
+        time: parsed.time,
+        attributes: Vec::with_capacity(rule.assigns.len()),
+        unmapped: Default::default(),
+        observables: Vec::with_capacity(16),
+        mapping: mapping.label,
+    };
+    assign(rule, &mut event, &mut scope);
+    if !rule.core.is_empty() && !event.attributes.iter().any(|(path, _)| path.starts_with(rule.core)) {
+        return base(Scope::new(parsed), mapping.label);
+    }
+    settle(mapping, &mut scope);
+    event.unmapped = scope.unmapped();
+    event
+}
+
+/// Mapping files of this build that cannot be used, each with the reason; a test holds this to none.
+pub fn problems() -> &'static [Error] {
+    &MAPPINGS.1
+}
+
+fn base<'a>(scope: Scope<'_, 'a>, mapping: &'static str) -> Event<'a> {
+    let parsed = scope.parsed;
+    let mut event = Event {
+        class_uid: 0,
+        activity_id: 0,
+        severity_id: 0,
+        status_id: None,
+        time: parsed.time,
+        attributes: Vec::new(),
+        unmapped: parsed.native.clone(),
+        observables: Vec::new(),
+        mapping,
+    };
+    if let Some(head) = &parsed.head {
+        let texts = [("device.hostname", &head.computer), ("metadata.log_name", &head.channel), ("metadata.log_provider", &head.provider)];
+        for (path, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+            event.attributes.push((path, Value::Str(text.clone())));
+        }
+        event.attributes.push(("metadata.event_code", Value::from(head.event_id.to_string())));
+        if !head.computer.is_empty() {
+            event.attributes.push(("device.type_id", Value::Int(0)));
+            event.observables.push(Observable { type_id: 1, name: "device.hostname", value: head.computer.clone() });
+        }
+    }
+    event
+}
+
+fn id(expr: &expr::Expr, scope: &mut Scope<'_, '_>) -> Option<u32> {
+    let (value, _) = expr.eval(scope)?;
+    u32::try_from(value.as_i64()?).ok()
+}
+
+fn assign<'a>(rule: &Rule, event: &mut Event<'a>, scope: &mut Scope<'_, 'a>) {
+    for assign in &rule.assigns {
+        if event.attributes.iter().any(|(path, _)| std::ptr::eq(*path, assign.path) || *path == assign.path) {
+            continue;
+        }
+        if !assign.conditions.iter().all(|condition| condition.holds(scope)) {
+            continue;
+        }
+        let found = match &assign.from {
+            From::Expr(expr) => expr.terms.iter().find_map(|term| {
+                let (value, origin) = term.eval(scope)?;
+                Some((fit(value, assign.attribute)?, origin))
+            }),
+            _ => assign.companion(&event.attributes).map(|value| (value, None)),
+        };
+        let Some((value, origin)) = found else { continue };
+        if let Some(origin) = origin {
+            scope.mark(origin);
+        }
+        observe(assign, &value, &mut event.observables);
+        event.attributes.push((assign.path, value));
+    }
+}
+
+/// Marks the fields that the event's head already carries.
+fn settle(mapping: &Mapping, scope: &mut Scope<'_, '_>) {
+    for name in &mapping.consume {
+        scope.mark_field(name);
+    }
+}
+
+fn observe<'a>(assign: &Assign, value: &Value<'a>, observables: &mut Vec<Observable<'a>>) {
+    let Some(type_id) = assign.observable else { return };
+    let mut add = |value: Cow<'a, str>| {
+        if !value.is_empty() && value.len() <= OBSERVABLE_MAX {
+            observables.push(Observable { type_id, name: assign.path, value });
+        }
+    };
+    match value {
+        Value::List(items) => {
+            for item in items {
+                let text = item.as_map().map_or(Some(item), |map| map.get("value"));
+                if let Some(text) = text.cloned().and_then(into_text) {
+                    add(text);
+                }
+            }
+        }
+        scalar => {
+            if let Some(text) = into_text(scalar.clone()) {
+                add(text);
+            }
+        }
+    }
+}
+
+/// The value as the attribute's type wants it; `None` if it is none of that type.
+fn fit<'a>(value: Value<'a>, attribute: &Attribute) -> Option<Value<'a>> {
+    if attribute.array {
+        return match value {
+            Value::List(items) if items.is_empty() => None,
+            Value::List(items) => Some(Value::List(items)),
+            one => Some(Value::List(vec![fit_one(one, attribute)?])),
+        };
+    }
+    fit_one(value, attribute)
+}
+
+fn fit_one<'a>(value: Value<'a>, attribute: &Attribute) -> Option<Value<'a>> {
+    match attribute.kind {
+        Kind::Integer => value.as_i64().map(Value::Int),
+        Kind::Port => value.as_i64().filter(|port| (0..=65535).contains(port)).map(Value::Int),
+        Kind::Timestamp => match value {
+            Value::Int(_) => Some(value),
+            other => other.as_str()?.parse::<jiff::Timestamp>().ok().map(|at| Value::Int(at.as_millisecond())),
+        },
+        Kind::Boolean => match value {
+            Value::Bool(_) => Some(value),
+            other => match other.text()?.as_ref() {
+                "true" | "yes" | "1" | "True" | "%%1842" => Some(Value::Bool(true)),
+                "false" | "no" | "0" | "False" | "%%1843" => Some(Value::Bool(false)),
+                _ => None,
+            },
+        },
+        Kind::Float => match value {
+            Value::Float(_) => Some(value),
+            other => other.text()?.parse().ok().map(Value::Float),
+        },
+        Kind::Ip => address(into_text(value)?).map(Value::Str),
+        Kind::Mac => into_text(value).filter(|text| is_mac(text)).map(Value::Str),
+        Kind::Uuid => into_text(value).map(|text| Value::Str(text)).filter(|value| value.as_str().is_some_and(crate::validate::is_uuid)),
+        Kind::Email => into_text(value).filter(|text| crate::validate::is_email(text)).map(Value::Str),
+        Kind::Datetime => into_text(value).filter(|text| text.parse::<jiff::Timestamp>().is_ok()).map(Value::Str),
+        Kind::Json => Some(value),
+        Kind::Object => matches!(value, Value::Map(_)).then_some(value),
+        Kind::Text => {
+            let text = into_text(value).filter(|text| !text.is_empty())?;
+            let allowed = attribute.values.is_empty() || attribute.values.iter().any(|(name, _)| *name == text);
+            allowed.then_some(Value::Str(text))
+        }
+    }
+}
+
+/// An IP address as such: without brackets, zone or the IPv4-in-IPv6 prefix.
+fn address(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    if !text.contains(['.', ':']) || text.len() > 64 {
+        return None;
+    }
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => Some(text),
+        Ok(IpAddr::V6(ip)) => match ip.to_ipv4_mapped() {
+            Some(ip) => Some(Cow::Owned(ip.to_string())),
+            None => Some(text),
+        },
+        Err(_) => {
+            let bare = text.trim_matches(['[', ']']);
+            let bare = bare.split('%').next().unwrap_or(bare);
+            bare.parse::<IpAddr>().is_ok().then(|| Cow::Owned(bare.to_owned()))
+        }
+    }
+}
+
+fn is_mac(text: &str) -> bool {
+    text.len() == 17 && text.bytes().enumerate().all(|(at, byte)| if at % 3 == 2 { matches!(byte, b':' | b'-') } else { byte.is_ascii_hexdigit() })
+}
