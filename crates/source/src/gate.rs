@@ -1,0 +1,156 @@
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    time::{Instant, Sleep},
+};
+
+use crate::{ListenerCount, count::OpenConnection};
+
+/// Lets connections in up to a number by peer and in all.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    per_peer_max: usize,
+    total_max: usize,
+    count: Arc<ListenerCount>,
+}
+
+/// A connection let in; makes room again when dropped.
+pub(crate) struct Pass {
+    peer: IpAddr,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    _counted: OpenConnection,
+}
+
+impl Gate {
+    pub(crate) fn new(per_peer_max: usize, total_max: usize, count: Arc<ListenerCount>) -> Self {
+        Self { open: Arc::default(), per_peer_max, total_max, count }
+    }
+
+    /// A pass for a new connection; `None` if there are too many, which is counted.
+    pub(crate) fn admit(&self, peer: IpAddr) -> Option<Pass> {
+        let mut open = self.open.lock();
+        if open.values().sum::<usize>() >= self.total_max {
+            self.count.refused("too_many_connections");
+            return None;
+        }
+        let of_peer = open.entry(peer).or_default();
+        if *of_peer >= self.per_peer_max {
+            self.count.refused("too_many_connections_of_peer");
+            return None;
+        }
+        *of_peer += 1;
+        Some(Pass { peer, open: self.open.clone(), _counted: self.count.connection() })
+    }
+
+    /// The next connection that is let in; those that are not are closed.
+    pub(crate) async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr, Pass) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    if let Some(pass) = self.admit(peer.ip().to_canonical()) {
+                        return (stream, peer, pass);
+                    }
+                }
+                Err(error) => {
+                    // Out of file descriptors or memory: others will close in a while, a busy loop would not help them.
+                    self.count.refused("accept_failed");
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut open = self.open.lock();
+        if let Some(of_peer) = open.get_mut(&self.peer) {
+            *of_peer -= 1;
+            if *of_peer == 0 {
+                open.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// A listener for axum whose connections pass the gate and are cut when silent for too long.
+pub(crate) struct GatedListener {
+    pub(crate) listener: TcpListener,
+    pub(crate) gate: Gate,
+    pub(crate) idle: Duration,
+}
+
+impl axum::serve::Listener for GatedListener {
+    type Io = GatedStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (GatedStream, SocketAddr) {
+        let (stream, peer, pass) = self.gate.accept(&self.listener).await;
+        // Answers are small and awaited: do not hold them back.
+        let _ = stream.set_nodelay(true);
+        let stream = GatedStream { stream, idle: self.idle, silence: Box::pin(tokio::time::sleep(self.idle)), _pass: pass };
+        (stream, peer)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+pub(crate) struct GatedStream {
+    stream: TcpStream,
+    idle: Duration,
+    silence: Pin<Box<Sleep>>,
+    _pass: Pass,
+}
+
+impl AsyncRead for GatedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            Poll::Ready(result) => {
+                let until = Instant::now() + self.idle;
+                self.silence.as_mut().reset(until);
+                Poll::Ready(result)
+            }
+            Poll::Pending => match self.silence.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl AsyncWrite for GatedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,345 @@
+use std::{io::Read as _, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::{
+    Elastic, Error, Intake, KeepError, ListenerCount, Tokens,
+    elastic, ingest,
+    gate::{Gate, GatedListener},
+};
+
+/// Bounds of an HTTP listener.
+#[derive(Clone, Debug)]
+pub struct HttpLimits {
+    /// Largest body, after decompression.
+    pub body_bytes_max: usize,
+    /// Largest single record; longer documents are refused, longer lines are cut.
+    pub record_bytes_max: usize,
+    /// Bodies being received or waiting to be durable, together; past it requests are answered 429.
+    pub in_flight_bytes_max: usize,
+    /// Connections open at once.
+    pub connections_max: usize,
+    /// Of those, from one address.
+    pub connections_per_peer_max: usize,
+    /// How long a connection may be silent.
+    pub idle: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 64 << 20,
+            record_bytes_max: 8 << 20,
+            in_flight_bytes_max: 192 << 20,
+            connections_max: 1024,
+            connections_per_peer_max: 256,
+            idle: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A listener at work.
+#[derive(Debug)]
+pub struct Running {
+    /// The address really bound.
+    pub address: SocketAddr,
+    /// Ends when the listener has stopped and everything it took in is kept.
+    pub done: tokio::task::JoinHandle<()>,
+}
+
+/// Opens an HTTP listener that takes `POST /ingest/{source}` and the Elastic API. Stops when `stop` turns true: requests under way
+/// are finished first.
+///
+/// # Errors
+/// [`Error::Bind`] if the address cannot be listened on.
+pub async fn serve_http(
+    name: &str,
+    address: SocketAddr,
+    intake: Intake,
+    tokens: Tokens,
+    limits: HttpLimits,
+    elastic: Elastic,
+    mut stop: watch::Receiver<bool>,
+) -> Result<Running, Error> {
+    let bind = |cause| Error::Bind { listener: name.to_owned(), protocol: "tcp", address, cause };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(bind)?;
+    let bound = listener.local_addr().map_err(bind)?;
+    let count = intake.counters.listener(name);
+    let gate = Gate::new(limits.connections_per_peer_max, limits.connections_max, count.clone());
+    let listener = GatedListener { listener, gate, idle: limits.idle };
+    let permits = limits.in_flight_bytes_max.div_ceil(PERMIT_BYTES).max(limits.body_bytes_max.div_ceil(PERMIT_BYTES));
+    let shared = Arc::new(Shared {
+        intake,
+        tokens,
+        limits,
+        elastic,
+        count,
+        in_flight: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+        unpacking: Semaphore::new(2),
+    });
+    let router = Router::new().fallback(dispatch).with_state(shared);
+    let done = tokio::spawn(async move {
+        let mut stopped = stop.clone();
+        let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        });
+        tokio::select! {
+            result = async { serving.await } => if let Err(error) = result {
+                tracing::error!(%error, "an HTTP listener ended");
+            },
+            // A client that holds its connection open must not hold up the stop.
+            () = async {
+                let _ = stop.wait_for(|stop| *stop).await;
+                tokio::time::sleep(STOP_GRACE).await;
+            } => {}
+        }
+    });
+    Ok(Running { address: bound, done })
+}
+
+pub(crate) struct Shared {
+    pub(crate) intake: Intake,
+    tokens: Tokens,
+    pub(crate) limits: HttpLimits,
+    pub(crate) elastic: Elastic,
+    count: Arc<ListenerCount>,
+    in_flight: Arc<Semaphore>,
+    /// Unpacking takes a core and up to a whole body of memory: two at a time.
+    unpacking: Semaphore,
+}
+
+async fn dispatch(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    shared.count.request();
+    let path = request.uri().path().to_owned();
+    let segments: Vec<String> = path.split('/').filter(|segment| !segment.is_empty()).map(unescape).collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let to_ingest = segments.first() == Some(&"ingest");
+    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if !shared.tokens.allow(authorization) {
+        return shared.turn_away(&Refusal::Unauthorized, to_ingest, request.headers());
+    }
+    if to_ingest { ingest::answer(&shared, &segments, request).await } else { elastic::answer(&shared, &segments, request).await }
+}
+
+/// A request not served, told apart by what the client should do about it.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Unauthorized,
+    TooLarge(usize),
+    /// The body ended early or stalled.
+    Incomplete,
+    Encoding(String),
+    Malformed(String),
+    NotFound(String),
+    Method(Method),
+    Keep(KeepError),
+}
+
+impl Refusal {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
+            Self::Encoding(_) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Keep(KeepError::Overloaded) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Keep(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// A stable name, counted and sent.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::TooLarge(_) => "body_too_large",
+            Self::Incomplete => "body_incomplete",
+            Self::Encoding(_) => "bad_encoding",
+            Self::Malformed(_) => "malformed",
+            Self::NotFound(_) => "not_found",
+            Self::Method(_) => "method_not_allowed",
+            Self::Keep(KeepError::Overloaded) => "overloaded",
+            Self::Keep(KeepError::Full(_)) => "disk_full",
+            Self::Keep(KeepError::Stopping) => "stopping",
+            Self::Keep(KeepError::Failed(_)) => "not_durable",
+        }
+    }
+
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Unauthorized => "a token is needed: send `Authorization: Bearer TOKEN`".to_owned(),
+            Self::TooLarge(max) => format!("the body is larger than {max} bytes; send it in parts"),
+            Self::Incomplete => "the body did not arrive whole".to_owned(),
+            Self::Encoding(detail) => format!("the body cannot be unpacked: {detail}"),
+            Self::Malformed(detail) => detail.clone(),
+            Self::NotFound(path) => format!("there is nothing at `{path}`"),
+            Self::Method(method) => format!("`{method}` is not possible here"),
+            Self::Keep(error) => error.to_string(),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn tokens_needed(&self) -> bool {
+        self.tokens.is_needed()
+    }
+
+    /// Counts a refusal and answers it in the words of the API that was spoken to.
+    pub(crate) fn turn_away(&self, refusal: &Refusal, to_ingest: bool, asked: &HeaderMap) -> Response {
+        self.count.refused(refusal.code());
+        let mut response =
+            if to_ingest { ingest::refuse(refusal) } else { elastic::refuse(refusal, asked) };
+        let headers = response.headers_mut();
+        if matches!(refusal, Refusal::Unauthorized) {
+            headers.insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"reeve\", Bearer"));
+        }
+        if matches!(refusal, Refusal::Keep(_)) {
+            headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        }
+        response
+    }
+
+    /// The whole body, unpacked. The permit counts its bytes as in flight for as long as it lives.
+    pub(crate) async fn body(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), Refusal> {
+        let max = self.limits.body_bytes_max;
+        let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > max) {
+            return Err(Refusal::TooLarge(max));
+        }
+        let mut room = self.room(announced.unwrap_or(0)).await?;
+        let mut stream = body.into_data_stream();
+        let mut first = Bytes::new();
+        let mut rest = BytesMut::new();
+        loop {
+            let chunk = match tokio::time::timeout(self.limits.idle, stream.next()).await {
+                Ok(Some(Ok(chunk))) => chunk,
+                Ok(None) => break,
+                Ok(Some(Err(_))) | Err(_) => return Err(Refusal::Incomplete),
+            };
+            let length = first.len() + rest.len() + chunk.len();
+            if length > max {
+                return Err(Refusal::TooLarge(max));
+            }
+            if length > room.bytes {
+                room.join(self.room((length - room.bytes).max(PERMIT_BYTES)).await?);
+            }
+            // Most small bodies are one chunk: not copied.
+            if first.is_empty() && rest.is_empty() {
+                first = chunk;
+            } else {
+                if rest.is_empty() {
+                    rest.reserve(announced.unwrap_or(2 * length));
+                    rest.extend_from_slice(&std::mem::take(&mut first));
+                }
+                rest.extend_from_slice(&chunk);
+            }
+        }
+        let packed = if rest.is_empty() { first } else { rest.freeze() };
+        let Some(packing) = Packing::of(&packed, headers)? else {
+            return Ok((packed, room));
+        };
+        let Ok(_turn) = self.unpacking.acquire().await else {
+            return Err(Refusal::Keep(KeepError::Stopping));
+        };
+        let unpacked = tokio::task::spawn_blocking(move || unpack(&packed, packing, max))
+            .await
+            .map_err(|error| Refusal::Encoding(error.to_string()))??;
+        if unpacked.len() > room.bytes {
+            room.join(self.room(unpacked.len() - room.bytes).await?);
+        }
+        Ok((unpacked, room))
+    }
+
+    /// Room for bytes in flight; an overload if there is none for a second.
+    async fn room(&self, bytes: usize) -> Result<Room, Refusal> {
+        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+        let waiting = self.in_flight.clone().acquire_many_owned(permits);
+        match tokio::time::timeout(Duration::from_secs(1), waiting).await {
+            Ok(Ok(permit)) => Ok(Room { bytes: permits as usize * PERMIT_BYTES, permit }),
+            Ok(Err(_)) | Err(_) => Err(Refusal::Keep(KeepError::Overloaded)),
+        }
+    }
+}
+
+/// Bytes counted as in flight.
+pub(crate) struct Room {
+    bytes: usize,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Room {
+    fn join(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.permit.merge(other.permit);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Packing {
+    Gzip,
+    Zlib,
+    Zstd,
+}
+
+impl Packing {
+    /// How a body is packed. The bytes decide: some clients name another encoding than they use.
+    fn of(body: &[u8], headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+        let Some(named) = headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase()) else {
+            return Ok(None);
+        };
+        if named.is_empty() || named == "identity" || body.is_empty() {
+            return Ok(None);
+        }
+        match body {
+            [0x1f, 0x8b, ..] => Ok(Some(Self::Gzip)),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Some(Self::Zstd)),
+            [first, second, ..] if first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)).is_multiple_of(31) => Ok(Some(Self::Zlib)),
+            _ => Err(Refusal::Encoding(format!("`{named}` was named, but the bytes are neither gzip, zlib nor zstd"))),
+        }
+    }
+}
+
+fn unpack(packed: &Bytes, packing: Packing, max: usize) -> Result<Bytes, Refusal> {
+    let mut out = Vec::with_capacity(packed.len().saturating_mul(4).min(max));
+    let limit = max as u64 + 1;
+    let read = match packing {
+        Packing::Gzip => flate2::read::MultiGzDecoder::new(&packed[..]).take(limit).read_to_end(&mut out),
+        Packing::Zlib => flate2::read::ZlibDecoder::new(&packed[..]).take(limit).read_to_end(&mut out),
+        Packing::Zstd => zstd::stream::read::Decoder::new(&packed[..]).and_then(|decoder| decoder.take(limit).read_to_end(&mut out)),
+    };
+    read.map_err(|error| Refusal::Encoding(error.to_string()))?;
+    if out.len() > max { Err(Refusal::TooLarge(max)) } else { Ok(out.into()) }
+}
+
+/// `%41` to `A`; anything that is no escape stays.
+fn unescape(segment: &str) -> String {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let escaped = (first == b'%').then(|| tail.get(..2)).flatten().and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        bytes.push(escaped.unwrap_or(first));
+        rest = if escaped.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A JSON answer.
+pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Permits of the in-flight semaphore stand for this many bytes.
+const PERMIT_BYTES: usize = 4096;
+
+/// How long requests under way may take after a stop.
+const STOP_GRACE: Duration = Duration::from_secs(8);

@@ -1,0 +1,71 @@
+use std::sync::Arc;
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, Method, StatusCode, header},
+    response::Response,
+};
+use bytes::Bytes;
+use reeve_record::Transport;
+
+use crate::{
+    Arrival,
+    bulk::check_name,
+    http::{Refusal, Shared, json},
+    lines::{self, Cut},
+};
+
+/// `POST /ingest/{source}`: the body's records are kept under the source's name; the answer comes when they are durable.
+pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let result = async {
+        let source = match segments {
+            ["ingest", source] => *source,
+            _ => return Err(Refusal::NotFound(parts.uri.path().to_owned())),
+        };
+        if !matches!(parts.method, Method::POST | Method::PUT) {
+            return Err(Refusal::Method(parts.method.clone()));
+        }
+        check_name(source).map_err(Refusal::Malformed)?;
+        let (body, room) = shared.body(&parts.headers, body).await?;
+        let cut = cut(&body, &parts.headers, shared.limits.record_bytes_max)?;
+        let source: Arc<str> = source.into();
+        if cut.oversize > 0 {
+            shared.intake.counters.source(&source).problem("oversize_split", cut.oversize);
+        }
+        let accepted = cut.records.len();
+        let batch: Vec<Arrival> = cut
+            .records
+            .into_iter()
+            .map(|raw| Arrival { raw, source: source.clone(), transport: Transport::Http, claimed: None })
+            .collect();
+        let ids = if batch.is_empty() { Vec::new() } else { shared.intake.keep(batch).await.map_err(Refusal::Keep)? };
+        drop(room);
+        Ok(serde_json::json!({ "accepted": accepted, "first": ids.first(), "last": ids.last() }))
+    };
+    match result.await {
+        Ok(answer) => json(StatusCode::OK, answer.to_string().into_bytes()),
+        Err(refusal) => shared.turn_away(&refusal, true, &parts.headers),
+    }
+}
+
+/// An error as this API words it.
+pub(crate) fn refuse(refusal: &Refusal) -> Response {
+    let body = serde_json::json!({ "error": { "code": refusal.code(), "message": refusal.reason() } });
+    json(refusal.status(), body.to_string().into_bytes())
+}
+
+/// Cuts by content type: `application/json` is an array of records or a single one, everything else is lines.
+fn cut(body: &Bytes, headers: &HeaderMap, record_bytes_max: usize) -> Result<Cut, Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    if kind != "application/json" {
+        return Ok(lines::lines(body, record_bytes_max));
+    }
+    match lines::array(body, record_bytes_max) {
+        Ok(cut) => Ok(cut),
+        // NDJSON under the wrong name is common; what starts as an array can only have been meant as one.
+        Err(_) if body.trim_ascii_start().first() == Some(&b'{') => Ok(lines::lines(body, record_bytes_max)),
+        Err(detail) => Err(Refusal::Malformed(format!("the body is not JSON: {detail}; nothing of it was kept"))),
+    }
+}

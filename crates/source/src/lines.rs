@@ -1,0 +1,76 @@
+//! NDJSON, JSON arrays and text, cut into records without copying.
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+/// The lines that are not empty, without LF or CRLF. A line longer than `record_bytes_max` is cut in pieces of that size.
+pub fn lines(body: &Bytes, record_bytes_max: usize) -> Cut {
+    let mut cut = Cut::default();
+    let mut at = 0;
+    for end in memchr::memchr_iter(b'\n', body).chain(std::iter::once(body.len())) {
+        let line = body.slice(at..end);
+        at = (end + 1).min(body.len());
+        cut.take(if line.ends_with(b"\r") { line.slice(..line.len() - 1) } else { line }, record_bytes_max);
+    }
+    cut
+}
+
+/// The elements of a JSON array, or the one value that the body is, as the bytes they were written in.
+///
+/// # Errors
+/// What is wrong with the JSON and where, in words.
+pub fn array(body: &Bytes, record_bytes_max: usize) -> Result<Cut, String> {
+    let mut cut = Cut::default();
+    if body.trim_ascii_start().first() != Some(&b'[') {
+        let value: &RawValue = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        cut.take(body.slice_ref(value.get().as_bytes()), record_bytes_max);
+        return Ok(cut);
+    }
+    let elements: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    for element in elements {
+        cut.take(body.slice_ref(element.get().as_bytes()), record_bytes_max);
+    }
+    Ok(cut)
+}
+
+/// Records cut from a body.
+#[derive(Debug, Default)]
+pub struct Cut {
+    /// In order, none empty.
+    pub records: Vec<Bytes>,
+    /// How many were too long and came out in pieces.
+    pub oversize: u64,
+}
+
+impl Cut {
+    fn take(&mut self, mut record: Bytes, record_bytes_max: usize) {
+        if record.trim_ascii().is_empty() {
+            return;
+        }
+        let max = record_bytes_max.max(1);
+        self.oversize += u64::from(record.len() > max);
+        while record.len() > max {
+            self.records.push(record.split_to(max));
+        }
+        self.records.push(record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_any_ending() {
+        let cut = lines(&Bytes::from_static(b"a\r\n\n  \nbb\nccccc"), 4);
+        assert_eq!(cut.records, [&b"a"[..], b"bb", b"cccc", b"c"]);
+        assert_eq!(cut.oversize, 1);
+    }
+
+    #[test]
+    fn elements_keep_their_bytes() {
+        let cut = array(&Bytes::from_static(b" [ {\"a\": 1} ,2, \"x\"]\n"), 100).unwrap();
+        assert_eq!(cut.records, [&b"{\"a\": 1}"[..], b"2", b"\"x\""]);
+        assert!(array(&Bytes::from_static(b"[1,"), 100).is_err());
+        assert_eq!(array(&Bytes::from_static(b"{\"a\":1}"), 100).unwrap().records.len(), 1);
+    }
+}

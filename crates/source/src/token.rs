@@ -1,0 +1,77 @@
+use base64::Engine as _;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// The tokens that may write to a listener; none means anyone may who can reach it.
+#[derive(Clone, Default)]
+pub struct Tokens(Vec<[u8; 32]>);
+
+impl Tokens {
+    /// From the tokens as configured. Kept as hashes, so that a comparison takes the same time whatever is sent.
+    pub fn new<T: AsRef<str>>(tokens: impl IntoIterator<Item = T>) -> Self {
+        Self(tokens.into_iter().map(|token| digest(token.as_ref().as_bytes())).collect())
+    }
+
+    /// Whether an `Authorization` header may write: `Bearer TOKEN`, `ApiKey TOKEN` (plain, or base64 of `id:TOKEN`) or `Basic` with the
+    /// token as password, any user name.
+    pub fn allow(&self, authorization: Option<&str>) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        let Some((scheme, credential)) = authorization.and_then(|header| header.trim().split_once(' ')) else {
+            return false;
+        };
+        let credential = credential.trim();
+        let unpacked = base64::engine::general_purpose::STANDARD.decode(credential).unwrap_or_default();
+        let password = unpacked.iter().position(|byte| *byte == b':').map_or(&[][..], |at| &unpacked[at + 1..]);
+        match scheme.to_ascii_lowercase().as_str() {
+            "bearer" => self.has(credential.as_bytes()),
+            "apikey" => self.has(credential.as_bytes()) | self.has(password),
+            "basic" => self.has(password),
+            _ => false,
+        }
+    }
+
+    /// Whether a token is needed.
+    pub fn is_needed(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    fn has(&self, token: &[u8]) -> bool {
+        let given = digest(token);
+        let mut found = subtle::Choice::from(0);
+        for token in &self.0 {
+            found |= token.ct_eq(&given);
+        }
+        found.into()
+    }
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tokens({})", self.0.len())
+    }
+}
+
+fn digest(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_scheme_carries_the_token() {
+        let tokens = Tokens::new(["secret-one", "two"]);
+        let basic = |text: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text));
+        for header in ["Bearer secret-one", "bearer two", "ApiKey two", &basic("elastic:two")] {
+            assert!(tokens.allow(Some(header)), "{header}");
+        }
+        for header in ["Bearer secret", "Bearer ", "two", &basic("two:elastic"), &basic("two")] {
+            assert!(!tokens.allow(Some(header)), "{header}");
+        }
+        assert!(!tokens.allow(None));
+        assert!(Tokens::default().allow(None));
+    }
+}
