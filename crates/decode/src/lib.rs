@@ -1,8 +1,27 @@
 //! Bytes to the source's own fields, with problems beside them. Any bytes at all give a result.
 //!
-//! This crate knows neither OCSF nor storage.
+//! [`read_path`] and [`read`] take files apart: containers, then raw records, then events. [`Decoder`] reads the raw records of one
+//! stream, wherever they come from. Content decides the decoder, never a name. This crate knows neither OCSF nor storage.
+mod auditd; // Linux audit records, joined into events
+mod container; // gzip, zstd, zip and tar, nested and bounded
+mod decoder; // one stream of raw records to events
+mod evtx; // Windows event log chunks
+mod family; // which JSON family an object belongs to, and what follows from it
+mod journald; // the journal's export format
+pub mod json; // the JSON scanner
 mod parsed;
+mod programs; // what well-known programs write into a syslog message
+mod read; // files and folders
+mod split; // a byte stream to raw records
+mod syslog; // RFC 3164, RFC 5424 and the formats of log files
+mod text; // bytes to text: encodings, NULs, invalid UTF-8
+pub mod time; // times as sources write them
 pub mod value;
+mod web; // access and error logs of web servers
+mod zeek; // Zeek's tab-separated logs
 
+pub use decoder::{DECODERS, Decoder, Hint};
 pub use parsed::{Head, Parsed, Problem};
+pub use read::{Limits, RawRecord, Sink, files, read, read_path};
+pub use split::Splitter;
 pub use value::{Map, Value};

@@ -38,7 +38,8 @@ pub struct Head<'a> {
     pub provider: Cow<'a, str>,
     /// The computer that wrote it.
     pub computer: Cow<'a, str>,
-    /// Dotted paths in `native` of the maps in which a bare field name is looked up, in order; `""` is the document itself.
+    /// Dotted paths in `native` of the maps in which a bare field name is looked up, in order; `""` is the document itself, and a
+    /// last part `*` stands for every map there (`Event.UserData.*`). [`Parsed::maps`] resolves them.
     pub scopes: &'static [&'static str],
 }
 
@@ -57,13 +58,38 @@ impl<'a> Parsed<'a> {
     /// The value of a field by the name rule authors use: looked up in the event's data first, then in its head, then as a
     /// dotted path from the document's root.
     pub fn field(&self, name: &str) -> Option<&Value<'a>> {
+        self.maps().find_map(|map| map.path(name)).or_else(|| self.native.path(name))
+    }
+
+    /// The maps in which a bare field name is looked up, in order: those of [`Head::scopes`], or the document itself.
+    pub fn maps(&self) -> impl Iterator<Item = &Map<'a>> {
         let scopes = self.head.as_ref().map_or(&[""][..], |head| head.scopes);
-        for scope in scopes {
-            let map = if scope.is_empty() { Some(&self.native) } else { self.native.path(scope).and_then(Value::as_map) };
-            if let Some(value) = map.and_then(|map| map.path(name)) {
-                return Some(value);
-            }
+        scopes.iter().flat_map(|scope| self.scope(scope))
+    }
+
+    fn scope(&self, scope: &str) -> Scope<'_, 'a> {
+        if scope.is_empty() {
+            return Scope::One(Some(&self.native));
         }
-        self.native.path(name)
+        match scope.strip_suffix(".*") {
+            Some(outer) => Scope::Inner(self.native.path(outer).and_then(Value::as_map).map_or(&[][..], |map| &map.0).iter()),
+            None => Scope::One(self.native.path(scope).and_then(Value::as_map)),
+        }
+    }
+}
+
+enum Scope<'p, 'a> {
+    One(Option<&'p Map<'a>>),
+    Inner(std::slice::Iter<'p, (Cow<'a, str>, Value<'a>)>),
+}
+
+impl<'p, 'a> Iterator for Scope<'p, 'a> {
+    type Item = &'p Map<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::One(map) => map.take(),
+            Self::Inner(values) => values.find_map(|(_, value)| value.as_map()),
+        }
     }
 }

@@ -1,0 +1,373 @@
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use reeve_record::EventTime;
+
+use crate::text::{self, Encoding};
+use crate::value::{Map, Value};
+use crate::{Parsed, Problem, auditd, evtx, family, journald, json, syslog, web, zeek};
+
+/// Every name [`Parsed::decoder`] may have.
+pub const DECODERS: &[&str] = &[
+    "evtx",
+    "json.winlogbeat",
+    "json.nxlog",
+    "json.evtx",
+    "json",
+    "syslog.3164",
+    "syslog.5424",
+    "auditd",
+    "auditd.laurel",
+    "journald",
+    "suricata.eve",
+    "aws.cloudtrail",
+    "web.access",
+    "web.error",
+    "nfdump",
+    "text",
+    "unknown",
+    zeek::CONN,
+    zeek::CAPTURE_LOSS,
+    zeek::DCE_RPC,
+    zeek::DHCP,
+    zeek::DNP3,
+    zeek::DNS,
+    zeek::DPD,
+    zeek::FILES,
+    zeek::FTP,
+    zeek::HTTP,
+    zeek::INTEL,
+    zeek::IRC,
+    zeek::KERBEROS,
+    zeek::KNOWN_CERTS,
+    zeek::KNOWN_HOSTS,
+    zeek::KNOWN_SERVICES,
+    zeek::LDAP,
+    zeek::LDAP_SEARCH,
+    zeek::LOADED_SCRIPTS,
+    zeek::MODBUS,
+    zeek::MQTT,
+    zeek::MYSQL,
+    zeek::NOTICE,
+    zeek::NTLM,
+    zeek::NTP,
+    zeek::OCSP,
+    zeek::PACKET_FILTER,
+    zeek::PE,
+    zeek::POSTGRESQL,
+    zeek::QUIC,
+    zeek::RADIUS,
+    zeek::RDP,
+    zeek::REPORTER,
+    zeek::RFB,
+    zeek::SIP,
+    zeek::SMB_FILES,
+    zeek::SMB_MAPPING,
+    zeek::SMTP,
+    zeek::SNMP,
+    zeek::SOCKS,
+    zeek::SOFTWARE,
+    zeek::SSH,
+    zeek::SSL,
+    zeek::STATS,
+    zeek::SYSLOG,
+    zeek::TELEMETRY,
+    zeek::TUNNEL,
+    zeek::WEIRD,
+    zeek::WEBSOCKET,
+    zeek::X509,
+    zeek::OTHER,
+];
+
+/// What the caller knows about a stream beforehand. The default knows nothing: content decides.
+#[derive(Clone, Debug, Default)]
+pub struct Hint {
+    /// Records are text of no known shape; nothing else is tried.
+    pub plain_text: bool,
+}
+
+/// Reads the raw records of one source's stream, in order, into events.
+///
+/// It holds what joins records: auditd events in the making, Zeek's header lines, the text encoding. Memory is bounded.
+pub struct Decoder {
+    hint: Hint,
+    encoding: Encoding,
+    evtx: evtx::Chunks,
+    zeek: Option<zeek::Header>,
+    audit: auditd::Joiner,
+}
+
+impl Decoder {
+    /// A decoder for one stream.
+    pub fn new(hint: Hint) -> Self {
+        Self { hint, encoding: Encoding::Utf8, evtx: evtx::Chunks::default(), zeek: None, audit: auditd::Joiner::default() }
+    }
+
+    /// Reads one raw record. `key` comes back in [`Parsed::records`], `number` in [`Parsed::number`]; `received` settles times
+    /// without a year. Calls `emit` for each event: none for a header line or a part of an event to come, many for a bundle.
+    pub fn feed(&mut self, key: u64, number: u64, raw: &[u8], received: Timestamp, emit: &mut dyn FnMut(Parsed<'_>)) {
+        if raw.starts_with(b"ElfChnk\0") {
+            return self.evtx.feed(key, raw, emit);
+        }
+        if raw.starts_with(b"ElfFile\0") {
+            return evtx::header(key, raw, emit);
+        }
+        if let Some((encoding, _)) = text::byte_order_mark(raw) {
+            self.encoding = encoding;
+        }
+        let mut problems = Vec::new();
+        let text = text::decode(raw, self.encoding, &mut problems);
+        let record = Record { key, number, raw, received, problems };
+        if self.hint.plain_text {
+            return record.plain(&text, emit);
+        }
+        self.text(record, &text, emit);
+    }
+
+    /// Emits what still waits for further records: call at the end, or after half a second of silence.
+    pub fn flush(&mut self, emit: &mut dyn FnMut(Parsed<'_>)) {
+        self.audit.flush(emit);
+    }
+
+    fn text(&mut self, record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
+        let line = text.trim_ascii_end();
+        match line.as_bytes().first() {
+            Some(b'{') => return object(record, line, emit),
+            Some(b'[') if line.ends_with(']') && matches!(line.as_bytes().get(1), Some(b'{' | b'\n' | b'\r' | b' ')) => {
+                return bundle_list(record, line, emit);
+            }
+            Some(b'#') => {
+                if zeek::Header::directive(&mut self.zeek, line) {
+                    return;
+                }
+            }
+            Some(b't' | b'n') if auditd::is_record(line) => return self.audit.feed(record, line, "", emit),
+            Some(b'_' | b'A'..=b'Z') if journald::is_entry(line) => return journald::feed(record, text, emit),
+            Some(_) => {}
+            None => return,
+        }
+        if let Some(header) = &self.zeek
+            && let Some(native) = header.row(line)
+        {
+            let (decoder, time) = (header.decoder, native.get("ts").and_then(family::moment));
+            return emit(record.event(decoder, native, time));
+        }
+        if let Some(access) = web::access(line) {
+            return emit(record.event("web.access", access.native, access.time));
+        }
+        match syslog::read(line, record.received) {
+            Some(message) => self.syslog(record, message, emit),
+            None => match web::error(line) {
+                Some(error) => emit(record.event("web.error", error.native, error.time)),
+                None => record.plain(line, emit),
+            },
+        }
+    }
+
+    /// A syslog message; one that carries another source's record whole is read as that source, with the envelope under `syslog`.
+    fn syslog(&mut self, record: Record<'_>, message: syslog::Message<'_>, emit: &mut dyn FnMut(Parsed<'_>)) {
+        let body = message.body.trim_ascii_end();
+        if auditd::is_record(body) {
+            return self.audit.feed(record, body, message.hostname, emit);
+        }
+        let inner = body.strip_prefix("@cee:").unwrap_or(body).trim_ascii_start();
+        if inner.starts_with('{')
+            && let (Value::Map(mut native), problems) = json::parse(inner)
+            && problems.is_empty()
+        {
+            let family = family::tell(&native, record.received);
+            if family.decoder != "json" {
+                native.push("syslog", message.native);
+                let time = family.time.or(message.time);
+                let mut parsed = record.event(family.decoder, native, time);
+                parsed.head = family.head;
+                return emit(parsed);
+            }
+        }
+        emit(record.event(message.decoder, message.native, message.time));
+    }
+}
+
+/// One raw record while it is being read.
+#[derive(Clone)]
+pub(crate) struct Record<'a> {
+    pub(crate) key: u64,
+    pub(crate) number: u64,
+    pub(crate) raw: &'a [u8],
+    pub(crate) received: Timestamp,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn event<'b>(self, decoder: &'static str, native: Map<'b>, time: Option<EventTime>) -> Parsed<'b>
+    where
+        'a: 'b,
+    {
+        Parsed {
+            records: vec![self.key],
+            part: 0,
+            number: self.number,
+            raw: Cow::Borrowed(self.raw),
+            decoder,
+            native,
+            time,
+            head: None,
+            problems: self.problems,
+        }
+    }
+
+    /// A line of no known shape: its text, and its time if it starts with one.
+    fn plain(self, line: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
+        let mut native = Map::new();
+        let controls = line.bytes().take(512).filter(|byte| *byte < 0x09 || (0x0E..0x1B).contains(byte)).count();
+        if controls * 8 > line.len().min(512) {
+            let mut record = self;
+            let detail = Cow::Borrowed("neither text nor a format read here");
+            record.problems.push(Problem { code: "unknown.binary", offset: 0, detail });
+            native.push("size", Value::Int(record.raw.len() as i64));
+            return emit(record.event("unknown", native, None));
+        }
+        let time = crate::time::stamp(line.trim_start_matches('[')).map(|stamp| stamp.time);
+        native.push("message", line);
+        emit(self.event("text", native, time));
+    }
+}
+
+/// A JSON object, or a bundle of events that is one object.
+fn object(mut record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
+    let (value, problems) = json::parse(text);
+    record.problems.extend(problems);
+    let Value::Map(native) = value else { return record.plain(text, emit) };
+    if native.len() <= 12
+        && let Some(list) = bundle(&native)
+    {
+        return elements(record, text, list, emit);
+    }
+    if wrapped(&native).is_some_and(|inner| inner_event(&record, inner, emit)) {
+        return;
+    }
+    emit(told(record, native));
+}
+
+fn told<'b>(record: Record<'b>, native: Map<'b>) -> Parsed<'b> {
+    let family = family::tell(&native, record.received);
+    let mut parsed = record.event(family.decoder, native, family.time);
+    parsed.head = family.head;
+    parsed
+}
+
+/// The name of the list that makes an object a bundle of events.
+fn bundle(map: &Map<'_>) -> Option<&'static str> {
+    const NAMES: [&str; 5] = ["Records", "records", "logEvents", "Events", "events"];
+    NAMES.into_iter().find(|name| {
+        let Some(Value::List(items)) = map.get(name) else { return false };
+        !items.is_empty() && items.iter().all(|item| item.as_map().is_some_and(|map| map.len() > 1))
+    })
+}
+
+/// The events of the list `name` in the object `text`, each with its own bytes.
+fn elements(record: Record<'_>, text: &str, name: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
+    let quoted = format!("\"{name}\"");
+    let list = text.find(&quoted).and_then(|at| Some(at + text[at..].find('[')?));
+    match list {
+        Some(at) => bundle_list(record, &text[at..], emit),
+        None => record.plain(text, emit),
+    }
+}
+
+/// The elements of the JSON list that `text` starts with, as parts of one record.
+fn bundle_list(mut record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
+    let (bytes, mut at, mut part) = (text.as_bytes(), 1, 0);
+    let mut problems = std::mem::take(&mut record.problems);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'{' => {
+                let json::Extent::Whole(len) = json::extent(&bytes[at..]) else { break };
+                let element = &text[at..at + len];
+                let piece = Record { raw: element.as_bytes(), problems: std::mem::take(&mut problems), ..record };
+                object(piece, element, &mut |mut parsed| {
+                    parsed.part = part;
+                    part += 1;
+                    emit(parsed);
+                });
+                at += len;
+            }
+            b']' => break,
+            _ => at += 1,
+        }
+    }
+    if part == 0 {
+        record.problems = problems;
+        record.plain(text, emit);
+    }
+}
+
+/// The text of an event inside the envelope of a delivery service: CloudWatch's `message`, CloudTrail lookup's `CloudTrailEvent`.
+fn wrapped<'m>(map: &'m Map<'_>) -> Option<&'m str> {
+    if map.len() > 12 {
+        return None;
+    }
+    let text = map.get("CloudTrailEvent").or_else(|| map.get("message").or_else(|| map.get("@message")))?.as_str()?;
+    let trimmed = text.trim();
+    (trimmed.starts_with('{') && trimmed.ends_with('}')).then_some(trimmed)
+}
+
+/// Reads the inner event if it is of a family of its own; false if the envelope is the event.
+fn inner_event(record: &Record<'_>, inner: &str, emit: &mut dyn FnMut(Parsed<'_>)) -> bool {
+    let (Value::Map(native), problems) = json::parse(inner) else { return false };
+    let family = family::tell(&native, record.received);
+    if !problems.is_empty() || family.decoder == "json" {
+        return false;
+    }
+    let mut parsed = record.clone().event(family.decoder, native, family.time);
+    parsed.head = family.head;
+    emit(parsed);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&str]) -> Vec<(String, String, Vec<&'static str>)> {
+        let mut decoder = Decoder::new(Hint::default());
+        let mut seen = Vec::new();
+        let mut emit = |parsed: Parsed<'_>| {
+            let native = serde_json::to_string(&parsed.native).expect("native fields serialise");
+            seen.push((parsed.decoder.to_owned(), native, parsed.problems.iter().map(|problem| problem.code).collect()));
+        };
+        for (index, line) in lines.iter().enumerate() {
+            let number = index as u64 + 1;
+            decoder.feed(number, number, line.as_bytes(), Timestamp::UNIX_EPOCH, &mut emit);
+        }
+        decoder.flush(&mut emit);
+        seen
+    }
+
+    #[test]
+    fn names_are_listed_once() {
+        let mut names = DECODERS.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), DECODERS.len());
+    }
+
+    #[test]
+    fn bundles_give_parts() {
+        let seen = read(&[r#"{"Records":[{"eventSource":"s3","eventName":"Get"},{"eventSource":"iam","eventName":"Put"}]}"#]);
+        assert_eq!(seen.len(), 2);
+        assert_eq!(seen[1], ("aws.cloudtrail".into(), r#"{"eventSource":"iam","eventName":"Put"}"#.into(), vec![]));
+    }
+
+    #[test]
+    fn a_message_that_holds_an_event_is_that_event() {
+        let seen = read(&[r#"{"timestamp":1,"message":"{\"eventSource\":\"s3\",\"eventName\":\"Get\"}"}"#]);
+        assert_eq!(seen[0].0, "aws.cloudtrail");
+    }
+
+    #[test]
+    fn a_cut_object_keeps_its_part() {
+        let seen = read(&[r#"{"a":1,"b":{"c":"d"#]);
+        assert_eq!(seen, [("json".into(), r#"{"a":1,"b":{"c":"d"}}"#.into(), vec!["json.truncated"])]);
+    }
+}
