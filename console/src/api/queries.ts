@@ -1,0 +1,50 @@
+// Every read of the console as a query, so that pages share one cache and one set of keys.
+import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
+import { apiUrl, change, get } from './client';
+import type { AlertChange, AlertDetail, AlertPage, Evidence, Fields, FullEvent, Histogram, Incident, Json, Session, Verification } from './types';
+
+export interface Range { q: string; from: string; to: string }
+
+export const sessionQuery = () => queryOptions({ queryKey: ['session'], queryFn: () => get<Session>(apiUrl('/session')), staleTime: Infinity, retry: false });
+
+export const histogramQuery = (r: Range, buckets: number) =>
+  queryOptions({ queryKey: ['histogram', r, buckets], queryFn: ({ signal }) => get<Histogram>(apiUrl('/histogram', { ...r, buckets }), signal), placeholderData: (previous) => previous });
+
+export const fieldsQuery = (r: Range, top: number) =>
+  queryOptions({ queryKey: ['fields', r, top], queryFn: ({ signal }) => get<Fields>(apiUrl('/fields', { ...r, top }), signal), placeholderData: (previous) => previous });
+
+export const eventQuery = (record: string, part: number) =>
+  queryOptions({ queryKey: ['event', record, part], queryFn: ({ signal }) => get<FullEvent>(apiUrl(`/events/${record}/${part}`), signal), staleTime: Infinity });
+
+export const evidenceQuery = (record: string) =>
+  queryOptions({ queryKey: ['evidence', record], queryFn: ({ signal }) => get<Evidence>(apiUrl(`/records/${record}/evidence`), signal), staleTime: 60_000 });
+
+export const verificationKey = (record: string) => ['verification', record];
+export const verify = (record: string) => change<Verification>('POST', apiUrl(`/records/${record}/verify`), {});
+export const proofUrl = (record: string) => apiUrl(`/records/${record}/proof`);
+
+export interface AlertFilter { status?: string | undefined; severity?: string | undefined; q?: string | undefined }
+
+export const alertsQuery = (filter: AlertFilter) =>
+  infiniteQueryOptions({
+    queryKey: ['alerts', filter],
+    queryFn: ({ pageParam, signal }) => get<AlertPage>(apiUrl('/alerts', { ...filter, limit: 100, cursor: pageParam }), signal),
+    initialPageParam: undefined as string | number | undefined,
+    getNextPageParam: (last) => last.next_cursor ?? undefined,
+  });
+
+export const alertQuery = (id: string) => queryOptions({ queryKey: ['alert', id], queryFn: ({ signal }) => get<AlertDetail>(apiUrl(`/alerts/${encodeURIComponent(id)}`), signal) });
+export const changeAlert = (id: string, body: AlertChange) => change<AlertDetail>('PATCH', apiUrl(`/alerts/${encodeURIComponent(id)}`), body);
+
+export const incidentsQuery = () =>
+  queryOptions({
+    queryKey: ['incidents'],
+    queryFn: async ({ signal }) => {
+      const answer = await get<Incident[] | { incidents: Incident[] }>(apiUrl('/incidents'), signal);
+      return Array.isArray(answer) ? answer : answer.incidents;
+    },
+  });
+export const incidentQuery = (id: string) => queryOptions({ queryKey: ['incident', id], queryFn: ({ signal }) => get<Incident>(apiUrl(`/incidents/${encodeURIComponent(id)}`), signal) });
+export const reconstruct = (seed: { from_finding: string } | { from_record: string }) => change<Incident>('POST', apiUrl('/incidents'), seed);
+
+export const statusQuery = () => queryOptions({ queryKey: ['status'], queryFn: ({ signal }) => get<{ [key: string]: Json }>(apiUrl('/status'), signal), staleTime: 10_000 });

@@ -1,0 +1,90 @@
+import '../styles/search.css';
+import { useEffect, useMemo } from 'react';
+import { getRouteApi, useNavigate } from '@tanstack/react-router';
+import { useQuery } from '@tanstack/react-query';
+import { fieldsQuery, statusQuery } from '../api/queries';
+import { ColumnPicker, DEFAULT_COLUMNS } from '../search/columns';
+import { FieldSidebar, TOP_VALUES } from '../search/field-sidebar';
+import { Histogram } from '../search/histogram';
+import { QueryBar } from '../search/query-bar';
+import { defaultRange, extentOf, presetRange } from '../search/range';
+import { Results } from '../search/results';
+import { useSearchStream, type SearchResult } from '../search/stream';
+import { TimePicker } from '../search/time-picker';
+import { formatBytes, formatCount, plural } from '../util/format';
+import type { SearchState } from '../util/paths';
+import { addTerm, filterPart, hasPipe, term, withPipe } from '../util/query';
+import { formatDuration, niceSpan } from '../util/time';
+
+const route = getRouteApi('/shell/search');
+
+function CostLine({ result, onCancel }: { result: SearchResult; onCancel: () => void }) {
+  const { status, rows, table, cost, progress } = result;
+  if (status === 'running') {
+    return (
+      <p className="cost" role="status">
+        <strong>{plural(rows.length, 'row')} so far</strong>
+        {progress.rows_scanned ? <span className="muted">{formatCount(progress.rows_scanned)} rows scanned</span> : null}
+        <button type="button" className="button small danger" onClick={onCancel}>Cancel</button>
+      </p>
+    );
+  }
+  if (!cost) return <p className="cost" role="status">{status === 'cancelled' ? <strong>Cancelled, {plural(rows.length, 'row')} kept</strong> : null}</p>;
+  return (
+    <p className="cost" role="status">
+      <strong>{table ? plural(table.rows.length, 'row') : plural(cost.matched ?? rows.length, 'event')}</strong>
+      {cost.truncated && !table ? <span className="chip">first {formatCount(rows.length)} shown, more below</span> : null}
+      {cost.truncated && table ? <span className="chip">cut short by the server; narrow the query</span> : null}
+      <span className="muted">
+        scanned {plural(cost.rows_scanned ?? 0, 'row')}{cost.bytes_scanned === undefined ? '' : `, ${formatBytes(cost.bytes_scanned)}`}{cost.files === undefined ? '' : `, ${plural(cost.files, 'file')}`}{cost.files_pruned ? ` (${formatCount(cost.files_pruned)} skipped)` : ''} in {formatDuration(cost.elapsed_ms ?? 0)}
+      </span>
+    </p>
+  );
+}
+
+export function SearchPage() {
+  const state = route.useSearch();
+  const navigate = useNavigate();
+  const status = useQuery(statusQuery());
+  const extent = useMemo(() => extentOf(status.data), [status.data]);
+  const q = state.q ?? '';
+  const { from, to } = state;
+  const columns = state.cols ? state.cols.split(',') : DEFAULT_COLUMNS;
+
+  const go = (change: SearchState, replace = false) => void navigate({ to: '/search', search: { ...state, ...change }, replace });
+
+  // An address without a time gets one at once, so that it can be handed on.
+  const waiting = !from || !to;
+  useEffect(() => {
+    if (waiting && !status.isPending) go(defaultRange(Date.now(), extent), true);
+  });
+
+  const range = useMemo(() => (from && to ? { q, from, to } : undefined), [q, from, to]);
+  const { result, cancel, loadMore, again } = useSearchStream(range);
+  const base = useMemo(() => (range ? { ...range, q: filterPart(range.q) } : undefined), [range]);
+  const fields = useQuery({ ...fieldsQuery(base ?? { q: '', from: '', to: '' }, TOP_VALUES), enabled: base !== undefined });
+  const names = useMemo(() => (fields.data?.fields ?? []).map((f) => ({ name: f.name, detail: f.distinct === undefined ? (f.kind ?? '') : plural(f.distinct, 'value') })), [fields.data]);
+
+  const filter = (name: string, value: string | number | boolean, out: boolean) => go({ q: addTerm(q, term(name, value), out) });
+  const pipe = (verb: 'top' | 'rare' | 'timechart', name: string) => go({ q: withPipe(q, verb === 'timechart' ? `timechart ${niceSpan(Date.parse(to ?? '') - Date.parse(from ?? ''))} by ${name}` : `${verb} 10 ${name}`) });
+
+  return (
+    <div className="search-page">
+      <h1 className="visually-hidden">Search</h1>
+      <div className="search-head">
+        <QueryBar value={q} fields={names} error={result.error} onSubmit={(text) => (text === q ? again() : go({ q: text }))} />
+        {from && to ? <TimePicker from={from} to={to} extent={extent} onChange={go} /> : null}
+      </div>
+      <div className="search-line">
+        <CostLine result={result} onCancel={cancel} />
+        {hasPipe(q) ? <button type="button" className="button small" onClick={() => go({ q: filterPart(q) })}>Back to the events</button> : <ColumnPicker chosen={columns} fields={names.map((f) => f.name)} onChange={(list) => go({ cols: list.join() === DEFAULT_COLUMNS.join() ? '' : list.join() }, true)} />}
+      </div>
+      <div className={`bar-loading${result.status === 'running' ? ' on' : ''}`} />
+      {base ? <Histogram range={base} onNarrow={go} /> : <div className="histogram" />}
+      {base ? <FieldSidebar range={base} onFilter={filter} onPipe={pipe} /> : <aside className="sidebar" aria-label="Fields" />}
+      <section className="results" aria-label="Results">
+        <Results result={result} columns={columns} onFilter={filter} onLoadMore={loadMore} onWiden={() => go(presetRange('all', Date.now(), extent))} onRetry={again} />
+      </section>
+    </div>
+  );
+}

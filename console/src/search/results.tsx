@@ -1,0 +1,57 @@
+import { useMemo } from 'react';
+import { Link } from '@tanstack/react-router';
+import type { Row } from '../api/types';
+import { Grid } from '../table/grid';
+import { EventFaces, type OnFilter } from '../ui/faces';
+import { Empty, Failure, Loading } from '../ui/notice';
+import { formatCount, plural } from '../util/format';
+import { paths } from '../util/paths';
+import type { SearchResult } from './stream';
+import { resultColumns } from './columns';
+import { StatsTable } from './stats-table';
+
+interface Props {
+  result: SearchResult;
+  columns: string[];
+  onFilter: OnFilter;
+  onLoadMore: () => void;
+  onWiden: () => void;
+  onRetry: () => void;
+}
+
+const rowId = (row: Row) => `${row.record}/${row.part}`;
+
+function More({ result, onLoadMore }: Pick<Props, 'result' | 'onLoadMore'>) {
+  const { cost, rows, status } = result;
+  if (status === 'running') return <span className="muted">Reading…</span>;
+  if (status === 'cancelled') return <span className="muted">Cancelled after {plural(rows.length, 'row')}. What was found so far stays.</span>;
+  if (!cost?.truncated && !cost?.next_cursor) return <span className="muted">End of the results: {plural(rows.length, 'row')}.</span>;
+  return (
+    <span className="line more">
+      <span>{formatCount(rows.length)} {cost.matched ? `of ${formatCount(cost.matched)} ` : ''}rows shown.</span>
+      {cost.next_cursor ? <button type="button" className="button small" onClick={onLoadMore}>Load more</button> : <span className="muted">The server stopped here; narrow the time or the query to see the rest.</span>}
+    </span>
+  );
+}
+
+export function Results({ result, columns, onFilter, onLoadMore, onWiden, onRetry }: Props) {
+  const defs = useMemo(() => resultColumns(columns), [columns]);
+  if (result.table) return <StatsTable data={result.table} />;
+  if (result.rows.length > 0) {
+    return (
+      <Grid
+        label="Search results"
+        rows={result.rows}
+        columns={defs}
+        rowId={rowId}
+        detail={(row) => <EventFaces record={row.record} part={row.part} fields={row.fields} onFilter={onFilter} end={<Link {...paths.record(row.record, row.part)} className="button small">Open record {row.record}</Link>} />}
+        footer={<More result={result} onLoadMore={onLoadMore} />}
+      />
+    );
+  }
+  if (result.status === 'error' && typeof result.error?.offset !== 'number') return <Failure error={new Error(result.error?.message)} retry={onRetry} />;
+  if (result.status === 'error') return <Empty title="The query cannot be read">The place is marked in the search bar. Press <kbd>/</kbd> to go there.</Empty>;
+  if (result.status === 'cancelled') return <Empty title="Cancelled" action={<button type="button" className="button" onClick={onRetry}>Run again</button>}>The search was stopped before it found anything.</Empty>;
+  if (result.status === 'done') return <Empty title="No events match" action={<button type="button" className="button" onClick={onWiden}>Search all events in time</button>}>Nothing in this time range fits the query. Widen the time, or take a condition out.</Empty>;
+  return <Loading what="Searching" />;
+}
