@@ -1,0 +1,593 @@
+//! An event as rules see it: the fields they name, under the names they use, whatever shape the event came in.
+
+use std::borrow::Cow;
+
+use reeve_decode::{Head, Map, Parsed, Value};
+
+use super::{
+    slots::Slots,
+    source::{self, Source},
+};
+use crate::sigma::item::{FieldId, KEYWORDS};
+
+/// Which fields of an event are wanted, by the names under which the event may hold them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Name in the event → fields it fills.
+    pub(crate) names: hashbrown::HashMap<String, Vec<FieldId>>,
+    /// Names with a dot: looked up as a path when no such name stands at the top.
+    pub(crate) dotted: Vec<(FieldId, String)>,
+    /// Whether some rule looks for keywords anywhere in the event.
+    pub(crate) keywords: bool,
+}
+
+impl Wanted {
+    /// Wants `field`, known to rules as `name`, from events of a source with these aliases.
+    pub(crate) fn add(&mut self, field: FieldId, name: &str, aliases: &[Alias]) {
+        if field == KEYWORDS {
+            self.keywords = true;
+            return;
+        }
+        let mut want = |key: &str| {
+            let fields = self.names.entry(key.to_owned()).or_default();
+            if !fields.contains(&field) {
+                fields.push(field);
+            }
+        };
+        want(name);
+        for (_, native) in aliases.iter().filter(|(sigma, _)| *sigma == name) {
+            want(native);
+        }
+        if name.contains('.') && !self.dotted.iter().any(|(known, _)| *known == field) {
+            self.dotted.push((field, name.to_owned()));
+        }
+        for (_, native) in aliases.iter().filter(|(sigma, native)| *sigma == name && native.contains('.')) {
+            self.dotted.push((field, (*native).to_owned()));
+        }
+    }
+
+    fn of(&self, name: &str) -> &[FieldId] {
+        self.names.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A name rules use and a name the source uses for the same thing.
+pub(crate) type Alias = (&'static str, &'static str);
+
+const PROCESS_4688: &[Alias] = &[
+    ("Image", "NewProcessName"),
+    ("ParentImage", "ParentProcessName"),
+    ("CommandLine", "ProcessCommandLine"),
+    ("ParentProcessId", "ProcessId"),
+    ("LogonId", "SubjectLogonId"),
+];
+const REGISTRY_4657: &[Alias] = &[("Image", "ProcessName"), ("Details", "NewValue"), ("User", "SubjectUserName")];
+const DEFENDER: &[Alias] = &[("Signature", "Threat Name"), ("Filename", "Path")];
+const WEB: &[Alias] = &[
+    ("c-ip", "remote_addr"),
+    ("c-ip", "client"),
+    ("c-ip", "id.orig_h"),
+    ("c-ip", "src_ip"),
+    ("cs-username", "remote_user"),
+    ("cs-username", "user"),
+    ("cs-method", "method"),
+    ("cs-method", "request_method"),
+    ("cs-method", "http.http_method"),
+    ("c-uri", "uri"),
+    ("c-uri", "target"),
+    ("c-uri", "url"),
+    ("c-uri", "request_uri"),
+    ("c-uri", "http.url"),
+    ("cs-uri", "uri"),
+    ("cs-uri", "target"),
+    ("cs-uri", "url"),
+    ("cs-uri", "request_uri"),
+    ("cs-uri", "http.url"),
+    ("sc-status", "status"),
+    ("sc-status", "status_code"),
+    ("sc-status", "http.status"),
+    ("sc-bytes", "body_bytes_sent"),
+    ("sc-bytes", "bytes"),
+    ("cs-referer", "referer"),
+    ("cs-referer", "referrer"),
+    ("cs-referer", "http_referer"),
+    ("cs-referer", "http.http_refer"),
+    ("cs-referrer", "referer"),
+    ("cs-referrer", "referrer"),
+    ("cs-user-agent", "user_agent"),
+    ("cs-user-agent", "http_user_agent"),
+    ("cs-user-agent", "http.http_user_agent"),
+    ("c-useragent", "user_agent"),
+    ("c-useragent", "http_user_agent"),
+    ("c-useragent", "http.http_user_agent"),
+    ("cs-host", "host"),
+    ("cs-host", "http_host"),
+    ("cs-host", "http.hostname"),
+    ("r-dns", "host"),
+    ("r-dns", "http.hostname"),
+    ("cs-version", "protocol"),
+    ("dst_ip", "id.resp_h"),
+    ("dst_port", "id.resp_p"),
+];
+const DNS: &[Alias] = &[
+    ("query", "dns.rrname"),
+    ("query", "query_name"),
+    ("QueryName", "query"),
+    ("record_type", "qtype_name"),
+    ("record_type", "dns.rrtype"),
+    ("record_type", "query_type"),
+    ("answer", "answers"),
+    ("src_ip", "id.orig_h"),
+    ("src_ip", "client"),
+    ("dst_ip", "id.resp_h"),
+];
+const FLOW: &[Alias] = &[
+    ("src_ip", "id.orig_h"),
+    ("src_port", "id.orig_p"),
+    ("dst_ip", "id.resp_h"),
+    ("dst_port", "id.resp_p"),
+    ("src_ip", "src4_addr"),
+    ("dst_ip", "dst4_addr"),
+    ("src_ip", "src6_addr"),
+    ("dst_ip", "dst6_addr"),
+    ("src_port", "sport"),
+    ("dst_port", "dport"),
+    ("src_ip", "sa"),
+    ("dst_ip", "da"),
+    ("src_port", "sp"),
+    ("dst_port", "dp"),
+    ("destination.port", "dst_port"),
+    ("destination.port", "id.resp_p"),
+    ("source.port", "src_port"),
+    ("destination.ip", "dst_ip"),
+    ("source.ip", "src_ip"),
+];
+
+/// The aliases of a source's events.
+pub(crate) fn aliases(source: &Source, event_id: Option<u32>) -> &'static [Alias] {
+    match (source.services, event_id) {
+        (["security"], Some(4688)) => PROCESS_4688,
+        (["security"], Some(4657)) => REGISTRY_4657,
+        (["windefend"], _) => DEFENDER,
+        _ if source.categories.contains(&"webserver") => WEB,
+        _ if source.categories.contains(&"dns") => DNS,
+        _ if source.categories.contains(&"firewall") => FLOW,
+        _ => &[],
+    }
+}
+
+/// What a view of an event is taken from.
+pub(crate) enum View<'p, 'a> {
+    /// A Windows event.
+    Windows(&'p Parsed<'a>, &'p Head<'a>),
+    /// A document of any other source.
+    Document(&'p Parsed<'a>),
+    /// One record of a joined audit event, with its type.
+    AuditRecord(&'p Parsed<'a>, &'p str, &'p Map<'a>),
+    /// A program start told by audit records.
+    AuditProcess(&'p Parsed<'a>),
+    /// A file an audit event wrote.
+    AuditFile(&'p Parsed<'a>, &'p Map<'a>),
+    /// A connection an audit event opened.
+    AuditNetwork(&'p Parsed<'a>, &'p Map<'a>),
+}
+
+/// What routes are kept by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Key<'k> {
+    Windows(&'k str, u32),
+    Other(Source),
+}
+
+/// Calls `visit` with each view of an event.
+pub(crate) fn views<'p, 'a>(parsed: &'p Parsed<'a>, mut visit: impl FnMut(Key<'p>, View<'p, 'a>)) {
+    if let Some(head) = &parsed.head {
+        return visit(Key::Windows(&head.channel, head.event_id), View::Windows(parsed, head));
+    }
+    if parsed.decoder.starts_with("auditd") {
+        return audit_views(parsed, &mut visit);
+    }
+    let source = if let Some(program) = program(parsed) { syslog_source(parsed, program) } else { source::other(parsed.decoder, class(parsed)) };
+    visit(Key::Other(source), View::Document(parsed));
+}
+
+fn program<'p>(parsed: &'p Parsed<'_>) -> Option<&'p str> {
+    let name = match parsed.decoder {
+        decoder if decoder.starts_with("syslog") => parsed.native.get("app_name"),
+        "journald" => parsed.native.get("SYSLOG_IDENTIFIER").or_else(|| parsed.native.get("_COMM")),
+        "text" => return Some(""),
+        _ => return None,
+    };
+    let name = name.and_then(Value::as_str).unwrap_or_default();
+    Some(name.rsplit('/').next().unwrap_or(name))
+}
+
+/// Network gear logs in syslog too; its messages start with `%FACILITY-N-MNEMONIC:`.
+fn syslog_source(parsed: &Parsed<'_>, program: &str) -> Source {
+    let message = parsed.native.get("message").and_then(Value::as_str).unwrap_or_default();
+    let gear = program.starts_with('%') || message.trim_start_matches([':', ' ']).starts_with('%');
+    if gear { source::other("syslog", "cisco") } else { source::linux_program(program) }
+}
+
+/// Tells JSON documents of unnamed origin apart by the names only their source uses.
+fn class<'p>(parsed: &'p Parsed<'_>) -> &'p str {
+    let native = &parsed.native;
+    let text = |path: &str| native.path(path).and_then(Value::as_str).unwrap_or_default();
+    if parsed.decoder == "suricata.eve" {
+        return text("event_type");
+    }
+    if !parsed.decoder.starts_with("json") {
+        return "";
+    }
+    let has = |name: &str| native.get(name).is_some();
+    if has("legacyEventType") || (has("eventType") && has("actor") && has("published")) {
+        "okta"
+    } else if text("apiVersion").starts_with("audit.k8s.io") {
+        "kubernetes"
+    } else if text("protoPayload.@type").contains("AuditLog") {
+        match text("protoPayload.serviceName") {
+            "admin.googleapis.com" => "gcp.admin",
+            "login.googleapis.com" => "gcp.login",
+            _ => "gcp",
+        }
+    } else if has("Workload") && has("Operation") {
+        "m365"
+    } else if has("riskEventType") {
+        "azure.risk"
+    } else if has("userPrincipalName") && (has("appDisplayName") || has("conditionalAccessStatus")) || text("category") == "SignInLogs" {
+        "azure.signin"
+    } else if has("activityDisplayName") || text("category") == "AuditLogs" {
+        "azure.audit"
+    } else if has("operationName") && (has("resourceId") || has("resourceUri")) {
+        "azure.activity"
+    } else if has("event_type_id") && has("account_id") {
+        "onelogin"
+    } else if has("logtype") && has("node_id") {
+        "opencanary"
+    } else if has("auditType.action") || native.path("auditType.category").is_some() {
+        "bitbucket"
+    } else if has("action") && has("actor") && (has("org") || has("@timestamp")) {
+        "github"
+    } else {
+        ""
+    }
+}
+
+fn audit_views<'p, 'a>(parsed: &'p Parsed<'a>, visit: &mut impl FnMut(Key<'p>, View<'p, 'a>)) {
+    let key = |class| Key::Other(source::other("auditd", class));
+    let record_name = |name: &str| name.len() > 1 && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    for (name, value) in parsed.native.iter().filter(|(name, _)| record_name(name)) {
+        each_map(value, &mut |map| visit(key("auditd"), View::AuditRecord(parsed, name, map)));
+    }
+    let records = |name: &str, visit: &mut dyn FnMut(&'p Map<'a>)| {
+        if let Some(value) = parsed.native.get(name) {
+            each_map(value, visit);
+        }
+    };
+    if parsed.native.get("EXECVE").is_some() {
+        visit(key("auditd.process"), View::AuditProcess(parsed));
+    }
+    records("PATH", &mut |path| {
+        if writes(parsed, path) {
+            visit(key("auditd.file"), View::AuditFile(parsed, path));
+        }
+    });
+    records("SOCKADDR", &mut |address| visit(key("auditd.network"), View::AuditNetwork(parsed, address)));
+}
+
+fn each_map<'p, 'a>(value: &'p Value<'a>, visit: &mut dyn FnMut(&'p Map<'a>)) {
+    match value {
+        Value::Map(map) => visit(map),
+        Value::List(items) => items.iter().filter_map(Value::as_map).for_each(visit),
+        _ => {}
+    }
+}
+
+/// Whether an audit event made or wrote the file of this path record.
+fn writes(parsed: &Parsed<'_>, path: &Map<'_>) -> bool {
+    match path.get("nametype").and_then(Value::as_str) {
+        Some("CREATE") => true,
+        Some("NORMAL") => {
+            let syscall = |name: &str| parsed.native.path("SYSCALL").and_then(|record| record.path(name)).and_then(Value::text);
+            let name = syscall("SYSCALL").or_else(|| syscall("syscall"));
+            let argument = match name.as_deref() {
+                Some("openat" | "257") => "a2",
+                Some("open" | "2") => "a1",
+                Some("truncate" | "76" | "creat" | "85") => return true,
+                _ => return false,
+            };
+            // O_WRONLY or O_RDWR; arguments are written in hexadecimal.
+            syscall(argument).and_then(|flags| u64::from_str_radix(flags.trim_start_matches("0x"), 16).ok()).is_some_and(|flags| flags & 3 != 0)
+        }
+        _ => false,
+    }
+}
+
+/// Copies the wanted fields of a view into the slots.
+pub(crate) fn fill(view: &View<'_, '_>, wanted: &Wanted, slots: &mut Slots) {
+    match view {
+        View::Windows(parsed, head) => windows(parsed, head, wanted, slots),
+        View::Document(parsed) => document(parsed, wanted, slots),
+        View::AuditRecord(parsed, kind, map) => {
+            put(slots, wanted, "type", kind);
+            map_fields(map, wanted, slots);
+            if wanted.keywords {
+                keywords_of_map(map, slots);
+                raw_keywords(parsed, slots);
+            }
+        }
+        View::AuditProcess(parsed) => audit_process(parsed, wanted, slots),
+        View::AuditFile(parsed, path) => {
+            audit_common(parsed, wanted, slots);
+            let name = path.get("name").and_then(Value::text).unwrap_or_default();
+            let directory = parsed.native.path("CWD.cwd").and_then(Value::text).unwrap_or_default();
+            put(slots, wanted, "TargetFilename", &absolute(&directory, &name));
+        }
+        View::AuditNetwork(parsed, address) => {
+            audit_common(parsed, wanted, slots);
+            for (field, names) in [
+                ("DestinationIp", &["addr", "laddr", "ip", "address", "saddr_ip"][..]),
+                ("DestinationPort", &["port", "lport", "saddr_port"]),
+            ] {
+                if let Some(value) = names.iter().find_map(|name| address.get(name)).and_then(Value::text) {
+                    put(slots, wanted, field, &value);
+                }
+            }
+            put(slots, wanted, "Initiated", "true");
+        }
+    }
+}
+
+fn put(slots: &mut Slots, wanted: &Wanted, name: &str, text: &str) {
+    for field in wanted.of(name) {
+        if slots.is_empty(*field) {
+            slots.push(*field, text);
+        }
+    }
+}
+
+fn map_fields(map: &Map<'_>, wanted: &Wanted, slots: &mut Slots) {
+    for (name, value) in map.iter() {
+        let mut fields = wanted.of(name);
+        if fields.is_empty() && name.contains(' ') {
+            fields = wanted.of(&name.replace(' ', ""));
+        }
+        for field in fields {
+            if slots.is_empty(*field) {
+                slots.push_value(*field, value);
+            }
+        }
+    }
+}
+
+fn windows(parsed: &Parsed<'_>, head: &Head<'_>, wanted: &Wanted, slots: &mut Slots) {
+    for field in wanted.of("EventID") {
+        let mut buffer = [0u8; 10];
+        slots.push(*field, decimal(head.event_id, &mut buffer));
+    }
+    for (name, text) in [("Channel", &head.channel), ("Provider_Name", &head.provider), ("Computer", &head.computer)] {
+        if !text.is_empty() {
+            put(slots, wanted, name, text);
+        }
+    }
+    for scope in head.scopes {
+        let map = if scope.is_empty() { Some(&parsed.native) } else { parsed.native.path(scope).and_then(Value::as_map) };
+        let Some(map) = map else { continue };
+        map_fields(map, wanted, slots);
+        if scope.ends_with("UserData") || scope.ends_with("user_data") {
+            map.iter().filter_map(|(_, value)| value.as_map()).for_each(|inner| map_fields(inner, wanted, slots));
+        }
+    }
+    if let Some(user_data) = parsed.native.path("Event.UserData").and_then(Value::as_map) {
+        user_data.iter().filter_map(|(_, value)| value.as_map()).for_each(|inner| map_fields(inner, wanted, slots));
+    }
+    for (field, path) in &wanted.dotted {
+        if slots.is_empty(*field) {
+            if let Some(value) = parsed.field(path) {
+                slots.push_value(*field, value);
+            }
+        }
+    }
+    derived(parsed, head, wanted, slots);
+    if wanted.keywords {
+        keywords_of_map(&parsed.native, slots);
+    }
+}
+
+fn decimal(mut number: u32, buffer: &mut [u8; 10]) -> &str {
+    let mut at = buffer.len();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return std::str::from_utf8(&buffer[at..]).unwrap_or_default();
+        }
+    }
+}
+
+/// Fields that Windows events hold in another form than the one rules ask for.
+fn derived(parsed: &Parsed<'_>, head: &Head<'_>, wanted: &Wanted, slots: &mut Slots) {
+    let text = |name: &str| parsed.field(name).and_then(Value::text).unwrap_or_default();
+    match (head.channel.as_ref(), head.event_id) {
+        (channel, 4688) if channel.eq_ignore_ascii_case("security") => {
+            let (domain, user) = (text("SubjectDomainName"), text("SubjectUserName"));
+            put(slots, wanted, "User", &if domain.is_empty() { user } else { Cow::Owned(format!("{domain}\\{user}")) });
+            put(slots, wanted, "IntegrityLevel", integrity(&text("MandatoryLabel")));
+        }
+        (channel, 4657) if channel.eq_ignore_ascii_case("security") => {
+            put(slots, wanted, "TargetObject", &registry_path(&text("ObjectName"), &text("ObjectValueName")));
+            let kind = if text("OperationType").contains("1906") { "DeleteValue" } else { "SetValue" };
+            put(slots, wanted, "EventType", kind);
+        }
+        (channel, 400 | 403 | 600 | 800) if channel.eq_ignore_ascii_case("windows powershell") => {
+            if let Some(data) = parsed.field("Data") {
+                each_text(data, &mut |text| key_values(text, wanted, slots));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn integrity(label: &str) -> &'static str {
+    match label {
+        "S-1-16-0" => "Untrusted",
+        "S-1-16-4096" => "Low",
+        "S-1-16-8192" => "Medium",
+        "S-1-16-8448" => "Medium Plus",
+        "S-1-16-12288" => "High",
+        "S-1-16-16384" => "System",
+        _ => "",
+    }
+}
+
+/// The kernel's registry path in the form Sysmon writes.
+fn registry_path(object: &str, value: &str) -> String {
+    let rooted = match object.get(..18).filter(|head| head.eq_ignore_ascii_case("\\REGISTRY\\MACHINE\\")) {
+        Some(_) => format!("HKLM\\{}", &object[18..]),
+        None => match object.get(..15).filter(|head| head.eq_ignore_ascii_case("\\REGISTRY\\USER\\")) {
+            Some(_) => format!("HKU\\{}", &object[15..]),
+            None => object.to_owned(),
+        },
+    };
+    if value.is_empty() { rooted } else { format!("{rooted}\\{value}") }
+}
+
+fn each_text(value: &Value<'_>, visit: &mut dyn FnMut(&str)) {
+    match value {
+        Value::Str(text) => visit(text),
+        Value::List(items) => items.iter().for_each(|item| each_text(item, visit)),
+        Value::Map(map) => map.iter().for_each(|(_, value)| each_text(value, visit)),
+        _ => {}
+    }
+}
+
+/// The `Key=Value` lines of classic PowerShell events.
+fn key_values(text: &str, wanted: &Wanted, slots: &mut Slots) {
+    for (name, value) in text.lines().filter_map(|line| line.trim().split_once('=')) {
+        put(slots, wanted, name, value);
+    }
+}
+
+fn document(parsed: &Parsed<'_>, wanted: &Wanted, slots: &mut Slots) {
+    map_fields(&parsed.native, wanted, slots);
+    if let Some(inner) = parsed.native.get("parsed").and_then(Value::as_map) {
+        map_fields(inner, wanted, slots);
+    }
+    for (field, path) in &wanted.dotted {
+        if slots.is_empty(*field) {
+            push_path(&parsed.native, path, *field, slots);
+        }
+    }
+    web(parsed, wanted, slots);
+    if wanted.keywords {
+        keywords_of_map(&parsed.native, slots);
+        raw_keywords(parsed, slots);
+    }
+}
+
+/// The values at a dotted path, through lists.
+fn push_path(map: &Map<'_>, path: &str, field: FieldId, slots: &mut Slots) {
+    if let Some(value) = map.get(path) {
+        return slots.push_value(field, value);
+    }
+    let mut cut = 0;
+    while let Some(dot) = path[cut..].find('.') {
+        let (head, rest) = (&path[..cut + dot], &path[cut + dot + 1..]);
+        match map.get(head) {
+            Some(Value::Map(inner)) => push_path(inner, rest, field, slots),
+            Some(Value::List(items)) => items.iter().filter_map(Value::as_map).for_each(|inner| push_path(inner, rest, field, slots)),
+            _ => {}
+        }
+        cut += dot + 1;
+    }
+}
+
+/// The stem and the query of a request, where the source writes them as one.
+fn web(parsed: &Parsed<'_>, wanted: &Wanted, slots: &mut Slots) {
+    if wanted.of("cs-uri-query").is_empty() && wanted.of("cs-uri-stem").is_empty() && wanted.of("c-uri-query").is_empty() {
+        return;
+    }
+    let names = ["target", "uri", "url", "request_uri", "http.url", "path"];
+    let Some(uri) = names.iter().find_map(|name| parsed.native.path(name)).and_then(Value::text) else { return };
+    let stem = uri.split(['?', '#']).next().unwrap_or_default();
+    put(slots, wanted, "cs-uri-stem", stem);
+    put(slots, wanted, "c-uri-query", uri.split_once('?').map_or("", |(_, query)| query));
+    // Rules of the webserver category write paths into cs-uri-query as well, so it holds the whole of stem and query.
+    put(slots, wanted, "cs-uri-query", &uri);
+}
+
+fn keywords_of_map(map: &Map<'_>, slots: &mut Slots) {
+    map.iter().for_each(|(_, value)| keywords(value, slots));
+}
+
+fn keywords(value: &Value<'_>, slots: &mut Slots) {
+    match value {
+        Value::Null | Value::Bool(_) => {}
+        Value::List(items) => items.iter().for_each(|item| keywords(item, slots)),
+        Value::Map(map) => keywords_of_map(map, slots),
+        other => slots.push_value(KEYWORDS, other),
+    }
+}
+
+/// The line itself, where it is text: keywords may span several of its fields.
+fn raw_keywords(parsed: &Parsed<'_>, slots: &mut Slots) {
+    if let Ok(text) = std::str::from_utf8(&parsed.raw) {
+        slots.push(KEYWORDS, text);
+    }
+}
+
+fn audit_common(parsed: &Parsed<'_>, wanted: &Wanted, slots: &mut Slots) {
+    let text = |path: &str| parsed.native.path(path).and_then(Value::text);
+    for (field, paths) in [
+        ("Image", &["SYSCALL.exe"][..]),
+        ("User", &["SYSCALL.UID", "SYSCALL.uid"]),
+        ("LogonUser", &["SYSCALL.AUID", "SYSCALL.auid"]),
+        ("ProcessId", &["SYSCALL.pid"]),
+        ("ParentProcessId", &["SYSCALL.ppid"]),
+        ("ParentImage", &["PARENT_INFO.exe"]),
+        ("LogonId", &["SYSCALL.ses"]),
+        ("CurrentDirectory", &["CWD.cwd"]),
+    ] {
+        if let Some(value) = paths.iter().find_map(|path| text(path)) {
+            put(slots, wanted, field, &value);
+        }
+    }
+}
+
+fn audit_process(parsed: &Parsed<'_>, wanted: &Wanted, slots: &mut Slots) {
+    audit_common(parsed, wanted, slots);
+    // The name it was called by may be a link to the program the kernel names.
+    if let Some(Value::List(paths)) = parsed.native.get("PATH") {
+        if let Some(called) = paths.first().and_then(|path| path.path("name")).and_then(Value::text) {
+            wanted.of("Image").iter().for_each(|field| slots.push(*field, &called));
+        }
+    }
+    put(slots, wanted, "CommandLine", &command_line(parsed));
+    if wanted.keywords {
+        keywords_of_map(&parsed.native, slots);
+    }
+}
+
+fn command_line(parsed: &Parsed<'_>) -> String {
+    let execve = parsed.native.get("EXECVE").and_then(Value::as_map);
+    let list = execve.and_then(|execve| execve.get("argv").or_else(|| execve.get("ARGV")));
+    if let Some(Value::List(arguments)) = list {
+        return arguments.iter().filter_map(Value::text).collect::<Vec<_>>().join(" ");
+    }
+    if let Some(execve) = execve {
+        let arguments: Vec<_> = (0..1000).map_while(|n| execve.get(&format!("a{n}"))).filter_map(Value::text).collect();
+        if !arguments.is_empty() {
+            return arguments.join(" ");
+        }
+    }
+    let title = parsed.native.path("PROCTITLE.proctitle").and_then(Value::text).unwrap_or_default();
+    title.replace('\0', " ")
+}
+
+fn absolute(directory: &str, name: &str) -> String {
+    if name.starts_with('/') || directory.is_empty() {
+        return name.to_owned();
+    }
+    format!("{}/{}", directory.trim_end_matches('/'), name.trim_start_matches("./"))
+}
