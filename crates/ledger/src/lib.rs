@@ -1,1 +1,38 @@
-//! ledger
+//! The ledger: seals records into a Merkle log that others can check. Formats: `docs/spec/record.md`, `docs/spec/wal.md`.
+//!
+//! A record is appended to a write-ahead log and durable when the call returns; a full or old segment is sealed into a Parquet file,
+//! and its batch statement becomes an entry of the main log, under a signed checkpoint. Invariant: this crate never looks inside a record.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! use reeve_ledger::{Ledger, NewRecord, Options};
+//! use reeve_record::Transport;
+//!
+//! let ledger = Ledger::open(dir.path(), Options::new("reeve.example/record"))?;
+//! let ids = ledger.append(vec![NewRecord::new("file/auth.log", Transport::File, "session opened for ana")])?;
+//! let back = ledger.get(ids[0])?.ok_or("just appended")?;
+//! assert_eq!(&back.raw[..], b"session opened for ana");
+//! # Ok(())
+//! # }
+//! ```
+mod append; // records in, group commit
+mod disk; // the seam to storage
+mod error;
+mod ledger; // the handle: open, read, wait, status
+mod main_log; // C2SP tlog-tiles
+mod note; // signed notes and checkpoints
+mod recover; // what a crash left behind
+mod seal; // full segments to Parquet, batch statements to the main log
+mod segment; // the Parquet file of a sealed segment
+mod statement;
+mod text;
+pub mod tree; // RFC 6962
+pub mod wal;
+
+pub use append::{MAX_RECORD, NewRecord, Ticket};
+pub use disk::{Disk, DiskFile, LockFailure, RealDisk};
+pub use error::Error;
+pub use ledger::{CheckpointStatus, Clock, Ledger, Options, Recovery, Status, StoredRecord};
+pub use note::{Checkpoint, VerifierKey};
+pub use statement::{FileHash, Statement};

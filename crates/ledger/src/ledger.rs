@@ -1,0 +1,546 @@
+//! The handle: open, read, wait, status.
+use std::{
+    collections::VecDeque,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use parking_lot::{Condvar, Mutex, RwLock};
+use reeve_record::{Hash, Receipt, RecordId, SaltSecret};
+use serde::Serialize;
+
+use crate::{
+    Error,
+    append::{Committer, NewRecord, Outcome, Queue, Ticket},
+    disk::{Disk, RealDisk},
+    main_log::MainLog,
+    note::{Checkpoint, VerifierKey},
+    recover,
+    seal::{SealState, Sealer},
+    segment::SegmentReader,
+    statement::Statement,
+    wal::WalSegment,
+};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How a ledger is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// Name of the log in its checkpoints: text without spaces and `+`, as `reeve.example/record`.
+    pub origin: String,
+    /// A segment is sealed when its write-ahead log has this many bytes.
+    pub segment_bytes: u64,
+    /// … or this many records,
+    pub segment_records: u32,
+    /// … or when its first record is this old.
+    pub seal_after: Duration,
+    /// A checkpoint is signed at least this often.
+    pub heartbeat: Duration,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Where bytes go.
+    pub disk: Arc<dyn Disk>,
+}
+
+impl Options {
+    /// The defaults for a log named `origin`: 64 MiB, 131,072 records or 60 s a segment, a checkpoint each minute.
+    pub fn new(origin: impl Into<String>) -> Self {
+        Self {
+            origin: origin.into(),
+            segment_bytes: 64 << 20,
+            segment_records: 1 << 17,
+            seal_after: Duration::from_secs(60),
+            heartbeat: Duration::from_secs(60),
+            clock: Arc::new(Timestamp::now),
+            disk: Arc::new(RealDisk),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("origin", &self.origin).field("segment_bytes", &self.segment_bytes).finish_non_exhaustive()
+    }
+}
+
+/// A record as it was stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredRecord {
+    /// Where it lies.
+    pub id: RecordId,
+    /// The bytes as received.
+    pub raw: Bytes,
+    /// What was noted on receipt.
+    pub receipt: Receipt,
+}
+
+/// How the ledger is doing.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Name of the log.
+    pub origin: String,
+    /// Sealed segments.
+    pub segments: u32,
+    /// Records in sealed segments.
+    pub sealed_records: u64,
+    /// Raw bytes in sealed segments, uncompressed.
+    pub sealed_raw_bytes: u64,
+    /// Bytes of the sealed segment files.
+    pub sealed_file_bytes: u64,
+    /// Durable records that are not sealed yet.
+    pub open_records: u64,
+    /// Records that were acknowledged but damaged on disk before they could be sealed.
+    pub lost_records: u64,
+    /// One past the last durable record.
+    pub durable_end: RecordId,
+    /// Why the ledger takes no more records, if it does not.
+    pub read_only: Option<String>,
+    /// Why the last attempt to seal failed; it is tried again.
+    pub seal_problem: Option<String>,
+    /// The latest checkpoint.
+    pub last_checkpoint: Option<CheckpointStatus>,
+    /// What opening found.
+    pub recovery: Recovery,
+}
+
+/// The latest checkpoint, for showing.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckpointStatus {
+    /// Entries in the main log.
+    pub size: u64,
+    /// Root over them, hex.
+    pub root: String,
+    /// When it was signed.
+    pub at: Timestamp,
+}
+
+/// What opening found in the write-ahead log.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Recovery {
+    /// Records taken over from the write-ahead log.
+    pub records: u64,
+    /// Records that were durable once and are damaged now.
+    pub lost: u64,
+    /// Records of groups whose writing a crash cut short; they were never acknowledged.
+    pub torn: u64,
+    /// What was damaged, in words.
+    pub damage: Vec<String>,
+}
+
+/// The ledger of one folder. Cheap to share behind an `Arc`; all calls may come from any thread. Dropping it ends its threads; nothing is lost by that.
+pub struct Ledger {
+    inner: Arc<Inner>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// One sealed segment, as the main log says.
+#[derive(Clone)]
+pub(crate) struct Sealed {
+    pub(crate) records: u32,
+    pub(crate) raw_bytes: u64,
+    pub(crate) file_bytes: u64,
+    pub(crate) lost: u32,
+}
+
+impl From<&Statement> for Sealed {
+    fn from(statement: &Statement) -> Self {
+        Self {
+            records: statement.records,
+            raw_bytes: statement.raw_bytes,
+            file_bytes: statement.file.length,
+            lost: statement.lost.iter().map(|(_, count)| count).sum(),
+        }
+    }
+}
+
+/// Segments by number: first the sealed ones, then those in the WAL, the last of which is open.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) sealed: Vec<Sealed>,
+    pub(crate) unsealed: VecDeque<Arc<WalSegment>>,
+    pub(crate) failed: Option<Error>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) state: RwLock<State>,
+    pub(crate) recovery: Recovery,
+
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) queue_has_work: Condvar,
+    pub(crate) queue_has_space: Condvar,
+    pub(crate) rotated: Condvar,
+
+    durable: Mutex<RecordId>,
+    durable_changed: Condvar,
+
+    /// Segments below this number take no more records.
+    pub(crate) closed_segments: AtomicU32,
+    pub(crate) seal: Mutex<SealState>,
+    pub(crate) seal_changed: Condvar,
+    pub(crate) log: Mutex<MainLog>,
+
+    readers: Mutex<VecDeque<(u32, Arc<SegmentReader>)>>,
+    /// Held until the last thread is gone.
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir`, or makes it, and repairs what a crash left: afterwards every record that was ever acknowledged is there
+    /// or counted in [`Status::recovery`] as lost.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another process has it; [`Error::Checkpoint`] or [`Error::Log`] if the main log is not what was signed;
+    /// [`Error::Origin`] if it is another log's.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
+        let opened = recover::open(dir, &options)?;
+        let next_segment = opened.state.sealed.len() as u32 + opened.state.unsealed.len() as u32;
+        let inner = Arc::new(Inner {
+            dir: dir.into(),
+            disk: options.disk.clone(),
+            options,
+            state: RwLock::new(opened.state),
+            recovery: opened.recovery,
+            queue: Mutex::default(),
+            queue_has_work: Condvar::new(),
+            queue_has_space: Condvar::new(),
+            rotated: Condvar::new(),
+            durable: Mutex::new(RecordId { segment: next_segment, index: 0 }),
+            durable_changed: Condvar::new(),
+            closed_segments: AtomicU32::new(next_segment),
+            seal: Mutex::default(),
+            seal_changed: Condvar::new(),
+            log: Mutex::new(opened.log),
+            readers: Mutex::default(),
+            _lock: opened.lock,
+        });
+        let committer = Committer::new(inner.clone(), opened.epoch, next_segment, opened.records_before);
+        let sealer = Sealer::new(inner.clone(), opened.last_statement);
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            let spawned = std::thread::Builder::new().name(name.into()).spawn(body);
+            spawned.map_err(|error| Error::io("start a thread for", dir, error))
+        };
+        let mut ledger = Self { inner, threads: Vec::new() };
+        ledger.threads.push(spawn("ledger-commit", Box::new(move || committer.run()))?);
+        ledger.threads.push(spawn("ledger-seal", Box::new(move || sealer.run()))?);
+        Ok(ledger)
+    }
+
+    /// Appends a batch, all or nothing; returns its ids, in order, once it is durable. Many threads may call at once: one sync serves them all.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::DiskFull`]: nothing of the batch was kept. [`Error::ReadOnly`]: the disk failed, and whether the
+    /// batch is there shows when the ledger is opened again.
+    pub fn append(&self, batch: Vec<NewRecord>) -> Outcome {
+        self.submit(batch).wait()
+    }
+
+    /// Hands a batch over; the ticket tells when it is durable. Blocks while too much is queued.
+    pub fn submit(&self, batch: Vec<NewRecord>) -> Ticket {
+        self.inner.submit_ticket(batch)
+    }
+
+    /// Hands a batch over; `done` is called once with the outcome, from the committer's thread, so it must be quick.
+    pub fn submit_with(&self, batch: Vec<NewRecord>, done: impl FnOnce(Outcome) + Send + 'static) {
+        self.inner.submit(batch, Box::new(done));
+    }
+
+    /// The durable record `id`; `None` if there is none or it was lost.
+    ///
+    /// # Errors
+    /// [`Error::Segment`] if its segment cannot be read.
+    pub fn get(&self, id: RecordId) -> Result<Option<StoredRecord>, Error> {
+        Ok(self.get_many(&[id])?.pop().flatten())
+    }
+
+    /// The durable records `ids`, in the order asked; each segment is read once.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`].
+    pub fn get_many(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredRecord>>, Error> {
+        let mut order: Vec<usize> = (0..ids.len()).collect();
+        order.sort_by_key(|n| ids[*n]);
+        let mut found = vec![None; ids.len()];
+        for same_segment in order.chunk_by(|a, b| ids[*a].segment == ids[*b].segment) {
+            let segment = ids[same_segment[0]].segment;
+            // Bounded, so that a request for a whole segment does not hold it twice.
+            for part in same_segment.chunks(4096) {
+                let mut indexes: Vec<u32> = part.iter().map(|n| ids[*n].index).collect();
+                indexes.dedup();
+                let records = self.inner.read_indexes(segment, &indexes)?;
+                for n in part {
+                    let at = indexes.binary_search(&ids[*n].index).ok();
+                    found[*n] = at.and_then(|at| records[at].clone());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Durable records in order from `next` on, at most `max` and about 16 MiB. Empty at the end. Lost records are left out, so continue
+    /// after the last id given; that may lead over into the next segment.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`].
+    pub fn read_from(&self, next: RecordId, max: usize) -> Result<Vec<StoredRecord>, Error> {
+        let mut next = next;
+        loop {
+            let Some(records) = self.inner.segment_records(next.segment) else { return Ok(Vec::new()) };
+            if next.index < records && max > 0 {
+                let (read, taken) = self.inner.read_stretch(next, max.min((records - next.index) as usize))?;
+                if !read.is_empty() {
+                    return Ok(read);
+                }
+                next.index += taken;
+                continue;
+            }
+            if max == 0 || next.segment >= self.durable_end().segment {
+                return Ok(Vec::new());
+            }
+            next = RecordId { segment: next.segment + 1, index: 0 };
+        }
+    }
+
+    /// One past the last durable record.
+    pub fn durable_end(&self) -> RecordId {
+        *self.inner.durable.lock()
+    }
+
+    /// Waits until something past `end` is durable, or `timeout`; returns the end then.
+    pub fn wait_for(&self, end: RecordId, timeout: Duration) -> RecordId {
+        let deadline = Instant::now() + timeout;
+        let mut durable = self.inner.durable.lock();
+        while *durable <= end && !self.inner.durable_changed.wait_until(&mut durable, deadline).timed_out() {}
+        *durable
+    }
+
+    /// Seals everything durable so far; when it returns, all of it is under a checkpoint.
+    ///
+    /// # Errors
+    /// What kept the sealer from it. The records stay durable, and sealing is tried again by itself.
+    pub fn seal_now(&self) -> Result<(), Error> {
+        let inner = &self.inner;
+        let mut queue = inner.queue.lock();
+        if queue.closed {
+            return Err(Error::Closed);
+        }
+        queue.rotations_wanted += 1;
+        let wanted = queue.rotations_wanted;
+        inner.queue_has_work.notify_one();
+        while queue.rotations_done < wanted && !queue.closed {
+            inner.rotated.wait(&mut queue);
+        }
+        drop(queue);
+        inner.wait_sealed(inner.closed_segments.load(Ordering::Acquire))
+    }
+
+    /// The latest checkpoint as signed note text; signs a first one if there is none yet.
+    ///
+    /// # Errors
+    /// If that one cannot be written.
+    pub fn checkpoint(&self) -> Result<String, Error> {
+        let mut log = self.inner.log.lock();
+        if log.checkpoint().is_none() {
+            log.heartbeat((self.inner.options.clock)())?;
+        }
+        Ok(log.checkpoint().map(|(_, note)| note.clone()).unwrap_or_default())
+    }
+
+    /// The latest checkpoint, read.
+    pub fn last_checkpoint(&self) -> Option<Checkpoint> {
+        self.inner.log.lock().checkpoint().map(|(checkpoint, _)| checkpoint.clone())
+    }
+
+    /// Whether the record is in a sealed segment, and so under the latest checkpoint.
+    pub fn is_sealed(&self, id: RecordId) -> bool {
+        self.inner.state.read().sealed.get(id.segment as usize).is_some_and(|sealed| id.index < sealed.records)
+    }
+
+    /// The key that verifies this ledger's checkpoints.
+    pub fn verifier_key(&self) -> VerifierKey {
+        self.inner.log.lock().verifier().clone()
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> Status {
+        let last_checkpoint = self.last_checkpoint().map(|c| CheckpointStatus { size: c.size, root: hex::encode(c.root as Hash), at: c.at });
+        let seal_problem = self.inner.seal.lock().problem.as_ref().map(Error::to_string);
+        let state = self.inner.state.read();
+        Status {
+            origin: self.inner.options.origin.clone(),
+            segments: state.sealed.len() as u32,
+            sealed_records: state.sealed.iter().map(|sealed| u64::from(sealed.records)).sum(),
+            sealed_raw_bytes: state.sealed.iter().map(|sealed| sealed.raw_bytes).sum(),
+            sealed_file_bytes: state.sealed.iter().map(|sealed| sealed.file_bytes).sum(),
+            open_records: state.unsealed.iter().map(|wal| u64::from(wal.records())).sum(),
+            lost_records: state.sealed.iter().map(|sealed| u64::from(sealed.lost)).sum(),
+            durable_end: self.durable_end(),
+            read_only: state.failed.as_ref().map(Error::to_string),
+            seal_problem,
+            last_checkpoint,
+            recovery: self.inner.recovery.clone(),
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.inner.queue.lock().closed = true;
+        self.inner.queue_has_work.notify_all();
+        self.inner.queue_has_space.notify_all();
+        self.inner.rotated.notify_all();
+        self.inner.seal.lock().closed = true;
+        self.inner.seal_changed.notify_all();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the ledger panicked");
+            }
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn wal_path(&self, segment: u32) -> PathBuf {
+        self.dir.join("wal").join(format!("{segment:08}.wal"))
+    }
+
+    pub(crate) fn segments_dir(&self) -> PathBuf {
+        self.dir.join("segments")
+    }
+
+    pub(crate) fn new_secret(&self) -> Result<SaltSecret, Error> {
+        let mut secret = [0; 32];
+        random(&mut secret)?;
+        Ok(SaltSecret::new(secret))
+    }
+
+    /// Makes the ledger read-only after a write whose fate is unknown.
+    pub(crate) fn fail(&self, path: &Path, error: &std::io::Error) -> Error {
+        let error = Error::ReadOnly { path: path.into(), reason: error.to_string() };
+        tracing::error!(code = error.code(), %error, "the ledger takes no more records");
+        self.state.write().failed.get_or_insert(error).clone()
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        self.state.read().failed.clone().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn advance(&self, end: RecordId) {
+        let mut durable = self.durable.lock();
+        *durable = end.max(*durable);
+        self.durable_changed.notify_all();
+    }
+
+    fn segment_records(&self, segment: u32) -> Option<u32> {
+        let state = self.state.read();
+        let sealed = state.sealed.len();
+        match state.sealed.get(segment as usize) {
+            Some(sealed) => Some(sealed.records),
+            None => Some(state.unsealed.get(segment as usize - sealed)?.records()),
+        }
+    }
+
+    fn unsealed(&self, segment: u32) -> Option<Arc<WalSegment>> {
+        let state = self.state.read();
+        let place = (segment as usize).checked_sub(state.sealed.len())?;
+        state.unsealed.get(place).cloned()
+    }
+
+    /// Records at ascending `indexes` of one segment.
+    fn read_indexes(&self, segment: u32, indexes: &[u32]) -> Result<Vec<Option<StoredRecord>>, Error> {
+        if let Some(wal) = self.unsealed(segment) {
+            let read_one = |index: &u32| {
+                let entry = wal.read(*index, 1, 0)?.pop().flatten();
+                let id = RecordId { segment, index: *index };
+                Ok(entry.map(|entry| StoredRecord { id, raw: entry.raw, receipt: entry.receipt }))
+            };
+            return indexes.iter().map(read_one).collect();
+        }
+        let records = self.segment_records(segment).unwrap_or(0);
+        let known = indexes.partition_point(|index| *index < records);
+        let ranges: Vec<_> = indexes[..known].iter().map(|index| *index..index + 1).collect();
+        if ranges.is_empty() {
+            return Ok(vec![None; indexes.len()]);
+        }
+        let rows = self.reader(segment)?.read(&ranges)?;
+        let mut records: Vec<_> = rows
+            .into_iter()
+            .zip(indexes)
+            .map(|(row, index)| Some(StoredRecord { id: RecordId { segment, index: *index }, raw: row.raw?, receipt: row.receipt }))
+            .collect();
+        records.resize(indexes.len(), None);
+        Ok(records)
+    }
+
+    /// Records from `first` on in its segment, and how many indexes that covers.
+    fn read_stretch(&self, first: RecordId, max: usize) -> Result<(Vec<StoredRecord>, u32), Error> {
+        let id = |n: usize| RecordId { index: first.index + n as u32, ..first };
+        if let Some(wal) = self.unsealed(first.segment) {
+            let entries = wal.read(first.index, max, READ_BYTES)?;
+            let taken = entries.len() as u32;
+            let present = entries.into_iter().enumerate();
+            let records = present.filter_map(|(n, entry)| entry.map(|e| StoredRecord { id: id(n), raw: e.raw, receipt: e.receipt }));
+            return Ok((records.collect(), taken));
+        }
+        let reader = self.reader(first.segment)?;
+        let (mut records, mut bytes, mut taken) = (Vec::new(), 0, 0);
+        while taken < max && bytes < READ_BYTES {
+            let count = (max - taken).min(READ_ROWS);
+            let from = first.index + taken as u32;
+            for (n, row) in reader.read(&[from..from + count as u32])?.into_iter().enumerate() {
+                if let Some(raw) = row.raw {
+                    bytes += raw.len();
+                    records.push(StoredRecord { id: id(taken + n), raw, receipt: row.receipt });
+                }
+            }
+            taken += count;
+        }
+        Ok((records, taken as u32))
+    }
+
+    /// A reader of a sealed segment; the last few stay open.
+    fn reader(&self, segment: u32) -> Result<Arc<SegmentReader>, Error> {
+        let mut readers = self.readers.lock();
+        if let Some(at) = readers.iter().position(|(have, _)| *have == segment) {
+            if let Some(found) = readers.remove(at) {
+                readers.push_front(found);
+            }
+        } else {
+            drop(readers);
+            let reader = Arc::new(SegmentReader::open(&*self.disk, &self.segments_dir(), segment)?);
+            readers = self.readers.lock();
+            readers.push_front((segment, reader));
+            readers.truncate(OPEN_READERS);
+        }
+        let front = readers.front().map(|(_, reader)| reader.clone());
+        front.ok_or_else(|| Error::Segment { segment, reason: "its reader is gone".into() })
+    }
+}
+
+pub(crate) fn random(bytes: &mut [u8]) -> Result<(), Error> {
+    getrandom::fill(bytes).map_err(|error| Error::io("read random bytes for", Path::new("a key"), std::io::Error::other(error.to_string())))
+}
+
+/// Bytes of raw records that one read returns, about.
+const READ_BYTES: usize = 16 << 20;
+/// Rows read from a sealed segment at once.
+const READ_ROWS: usize = 2048;
+/// Segment files kept open with their metadata.
+const OPEN_READERS: usize = 16;

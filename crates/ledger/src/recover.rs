@@ -1,0 +1,232 @@
+//! What a crash left behind: opens the main log, drops what was never published, takes over the write-ahead log.
+use std::{io, path::Path};
+
+use reeve_record::Hash;
+use zeroize::Zeroizing;
+
+use crate::{
+    Error, LockFailure, Options,
+    disk::{Disk, read_all, write_durably},
+    ledger::{Recovery, State, random},
+    main_log::MainLog,
+    note::SignerKey,
+    statement::Statement,
+    wal::{self, HEADER_LENGTH, Header, WalSegment},
+};
+
+/// Everything a ledger starts from.
+pub(crate) struct Opened {
+    pub(crate) state: State,
+    pub(crate) log: MainLog,
+    pub(crate) recovery: Recovery,
+    pub(crate) lock: Box<dyn Send + Sync>,
+    /// Leaf hash of the last statement; zeros if there is none.
+    pub(crate) last_statement: Hash,
+    /// Epoch of the records to come.
+    pub(crate) epoch: u64,
+    /// Records in the last segment there is.
+    pub(crate) records_before: u32,
+}
+
+pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, Error> {
+    let disk = &*options.disk;
+    for folder in ["", "keys", "log", "segments", "wal"] {
+        let path = dir.join(folder);
+        disk.create_dir(&path).map_err(|error| Error::io("create", &path, error))?;
+    }
+    disk.sync_dir(dir).map_err(|error| Error::io("write", dir, error))?;
+    let lock = lock(disk, dir)?;
+    let key = signing_key(disk, dir, &options.origin)?;
+    let mut statements = Statements::default();
+    let log = MainLog::open(options.disk.clone(), dir.join("log"), key, |entry| statements.take(entry))?;
+    let mut state = State { sealed: statements.sealed, ..State::default() };
+    remove_unpublished(disk, dir, state.sealed.len() as u32)?;
+    let mut recovery = Recovery::default();
+    let mut epoch = statements.epoch;
+    let mut records_before = state.sealed.last().map_or(0, |sealed| sealed.records);
+    take_over_wal(options, dir, &mut state, &mut recovery, &mut epoch, &mut records_before)?;
+    for damage in &recovery.damage {
+        tracing::error!(%damage, "the write-ahead log is damaged");
+    }
+    Ok(Opened { state, log, recovery, lock, last_statement: statements.last, epoch: epoch + 1, records_before })
+}
+
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, Error> {
+    let path = dir.join("lock");
+    disk.lock(&path).map_err(|failure| match failure {
+        LockFailure::Held(holder) => Error::Locked { path: dir.into(), holder },
+        LockFailure::Io(error) => Error::io("lock", &path, error),
+    })
+}
+
+/// Reads the checkpoint key, or makes it at the first open.
+fn signing_key(disk: &dyn Disk, dir: &Path, origin: &str) -> Result<SignerKey, Error> {
+    let path = dir.join("keys/checkpoint.key");
+    let key = match read_all(disk, &path, 4096) {
+        Ok(bytes) => {
+            let bytes = Zeroizing::new(bytes);
+            let place = path.display().to_string();
+            let text = std::str::from_utf8(&bytes).map_err(|_| Error::Key { place: place.clone(), reason: "it is not text".into() })?;
+            SignerKey::parse(text, &place)?
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let checkpoint = dir.join("log/checkpoint");
+            if disk.open(&checkpoint).is_ok() {
+                let reason = "it is gone, but the log has checkpoints: put the key back, a new one would fork the log";
+                return Err(Error::Key { place: path.display().to_string(), reason: reason.into() });
+            }
+            let mut seed = Zeroizing::new([0; 32]);
+            random(&mut *seed)?;
+            let key = SignerKey::new(origin, &seed)?;
+            write_durably(disk, &path, key.to_text().as_bytes(), true).map_err(|error| Error::io("write", &path, error))?;
+            key
+        }
+        Err(error) => return Err(Error::io("read", &path, error)),
+    };
+    if key.verifier().name() != origin {
+        return Err(Error::Origin { have: key.verifier().name().into(), want: origin.into() });
+    }
+    let public = dir.join("keys/checkpoint.vkey");
+    let text = format!("{}\n", key.verifier());
+    if read_all(disk, &public, 4096).ok().as_deref() != Some(text.as_bytes()) {
+        write_durably(disk, &public, text.as_bytes(), false).map_err(|error| Error::io("write", &public, error))?;
+    }
+    Ok(key)
+}
+
+/// Collects the statements of the main log and checks that they continue each other.
+#[derive(Default)]
+struct Statements {
+    sealed: Vec<crate::ledger::Sealed>,
+    last: Hash,
+    epoch: u64,
+}
+
+impl Statements {
+    fn take(&mut self, entry: &[u8]) -> Result<(), Error> {
+        let bad = |reason: &str| Error::Log { place: format!("entry {}", self.sealed.len()), reason: reason.into() };
+        let statement = std::str::from_utf8(entry).ok().and_then(Statement::parse);
+        let statement = statement.ok_or_else(|| bad("it is no batch statement"))?;
+        if statement.segment as usize != self.sealed.len() || statement.previous != self.last {
+            return Err(bad("it does not continue the statement before it"));
+        }
+        self.last = statement.leaf_hash();
+        self.epoch = self.epoch.max(statement.epoch);
+        self.sealed.push((&statement).into());
+        Ok(())
+    }
+}
+
+/// Segment files that no statement names, and temporary files: a crash came before they were published. The WAL still has their records.
+fn remove_unpublished(disk: &dyn Disk, dir: &Path, sealed: u32) -> Result<(), Error> {
+    let folder = dir.join("segments");
+    for name in disk.list(&folder).map_err(|error| Error::io("list", &folder, error))? {
+        let published = name.split_once('.').is_some_and(|(number, kind)| {
+            ["parquet", "map"].contains(&kind) && number.parse().is_ok_and(|number: u32| number < sealed)
+        });
+        if !published {
+            let path = folder.join(&name);
+            disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+        }
+    }
+    Ok(())
+}
+
+fn take_over_wal(
+    options: &Options,
+    dir: &Path,
+    state: &mut State,
+    recovery: &mut Recovery,
+    epoch: &mut u64,
+    records_before: &mut u32,
+) -> Result<(), Error> {
+    let disk = &*options.disk;
+    let files = wal_files(disk, dir, state.sealed.len() as u32)?;
+    for (n, found) in files.iter().enumerate() {
+        let complete = files.get(n + 1).map(|next| next.header.records_before);
+        // Segments that should be there by number but have no file: every record of theirs is lost, and how many is known from the next head.
+        while state.sealed.len() + state.unsealed.len() < found.header.segment as usize {
+            let segment = (state.sealed.len() + state.unsealed.len()) as u32;
+            let records = if segment + 1 == found.header.segment { found.header.records_before } else { 0 };
+            recovery.damage.push(format!("`{segment:08}.wal` is missing with {records} records"));
+            recovery.lost += u64::from(records);
+            replace_missing(options, dir, state, found, segment, records)?;
+        }
+        let path = dir.join("wal").join(&found.name);
+        let scan = wal::scan(&*found.file, &found.header, complete).map_err(|error| Error::io("read", &path, error))?;
+        *epoch = found.header.epoch.max(*epoch);
+        recovery.damage.extend(scan.damage.iter().map(|(offset, what)| format!("`{}` at byte {offset}: {what}", found.name)));
+        let lost = scan.places.iter().filter(|place| place.length == 0).count() as u64;
+        recovery.lost += lost;
+        recovery.records += scan.places.len() as u64 - lost;
+        recovery.torn += scan.torn.map_or(0, |(_, records)| u64::from(records));
+        if scan.places.is_empty() && complete.is_none() {
+            // Nothing was ever acknowledged from it; its number is used again.
+            disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+            continue;
+        }
+        if scan.torn.is_some() {
+            // Cut, so that the file is whole when its successor says that it must be.
+            let cut = found.file.truncate(scan.end).and_then(|()| found.file.sync());
+            cut.map_err(|error| Error::io("repair", &path, error))?;
+        }
+        *records_before = scan.places.len() as u32;
+        state.unsealed.push_back(WalSegment::new(found.header.clone(), path, found.file.clone(), scan.places).into());
+    }
+    Ok(())
+}
+
+/// Stands in for a WAL file that is gone, so that its records are sealed as lost under their own numbers.
+fn replace_missing(options: &Options, dir: &Path, state: &mut State, next: &WalFile, segment: u32, records: u32) -> Result<(), Error> {
+    let path = dir.join("wal").join(format!("{segment:08}.wal"));
+    if records == 0 {
+        let place = path.display().to_string();
+        return Err(Error::Log { place, reason: "it is missing and nothing says how many records it held: restore it from a copy".into() });
+    }
+    let mut header = next.header.clone();
+    header.segment = segment;
+    header.records_before = 0;
+    random(&mut header.file_id)?;
+    let wal = WalSegment::create(&*options.disk, path, header)?;
+    *wal.places.write() = vec![wal::Place::default(); records as usize];
+    state.unsealed.push_back(wal.into());
+    Ok(())
+}
+
+struct WalFile {
+    name: String,
+    file: std::sync::Arc<dyn crate::DiskFile>,
+    header: Header,
+}
+
+/// The WAL files that are not sealed, by segment. Those that are sealed are removed, as is a last one whose making was cut short.
+fn wal_files(disk: &dyn Disk, dir: &Path, sealed: u32) -> Result<Vec<WalFile>, Error> {
+    let folder = dir.join("wal");
+    let names = disk.list(&folder).map_err(|error| Error::io("list", &folder, error))?;
+    let numbered: Vec<(u32, String)> = names.into_iter().filter_map(|name| Some((name.strip_suffix(".wal")?.parse().ok()?, name))).collect();
+    let mut files = Vec::new();
+    for (n, (segment, name)) in numbered.iter().enumerate() {
+        let path = folder.join(name);
+        if *segment < sealed {
+            disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+            continue;
+        }
+        let io = |error| Error::io("read", &path, error);
+        let file = disk.open(&path).map_err(io)?;
+        let mut head = vec![0; HEADER_LENGTH];
+        let read = file.read_at(&mut head, 0).map_err(io)?;
+        match Header::decode(&head[..read]).filter(|header| header.segment == *segment) {
+            Some(header) => files.push(WalFile { name: name.clone(), file, header }),
+            // Records are only written once the head is durable, so a file without one holds none.
+            None if n + 1 == numbered.len() && file.length().map_err(io)? <= HEADER_LENGTH as u64 => {
+                drop(file);
+                disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+            }
+            None => {
+                let reason = "both copies of its head are damaged, so its records cannot be told from rubbish: restore it from a copy";
+                return Err(Error::Log { place: path.display().to_string(), reason: reason.into() });
+            }
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,194 @@
+//! Full segments become Parquet files, and their batch statements entries of the main log. One thread, one segment after the other.
+//!
+//! Order, and what a crash after each step leaves: (1) segment and map file under their final names: nobody refers to them, they are made
+//! again; (2) tiles of the main log: the same; (3) the checkpoint: the segment is sealed, its WAL file is left over and removed at open;
+//! (4) the WAL file is removed.
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use reeve_record::Hash;
+
+use crate::{
+    Error,
+    ledger::Inner,
+    segment::{self, Identity},
+    statement::Statement,
+    text,
+    wal::WalSegment,
+};
+
+/// What the sealer and those who wait for it share.
+#[derive(Default)]
+pub(crate) struct SealState {
+    pub(crate) closed: bool,
+    /// Wakes the sealer though its pause after a failure is not over.
+    hurry: bool,
+    /// Attempts that have ended, well or not.
+    attempts: u64,
+    pub(crate) problem: Option<Error>,
+}
+
+impl Inner {
+    pub(crate) fn wake_sealer(&self) {
+        self.seal.lock().hurry = true;
+        self.seal_changed.notify_all();
+    }
+
+    /// Waits until all segments below `segment` are sealed; gives up with the sealer's error if an attempt made meanwhile fails.
+    pub(crate) fn wait_sealed(&self, segment: u32) -> Result<(), Error> {
+        let mut seal = self.seal.lock();
+        // An attempt that is already under way may have begun before the cause of its failure was removed.
+        let patience = seal.attempts + 2;
+        loop {
+            if self.state.read().sealed.len() >= segment as usize {
+                return Ok(());
+            }
+            if seal.closed {
+                return Err(Error::Closed);
+            }
+            if seal.attempts >= patience && let Some(problem) = &seal.problem {
+                return Err(problem.clone());
+            }
+            seal.hurry = true;
+            self.seal_changed.notify_all();
+            self.seal_changed.wait_for(&mut seal, Duration::from_secs(1));
+        }
+    }
+
+    /// Keeps segments from piling up when they are written faster than sealed; fails if sealing fails.
+    pub(crate) fn wait_for_sealer(&self) -> Result<(), Error> {
+        let behind = || self.closed_segments.load(Ordering::Acquire) as usize >= self.state.read().sealed.len() + UNSEALED_MAX;
+        if !behind() {
+            return Ok(());
+        }
+        let mut seal = self.seal.lock();
+        while behind() {
+            if let Some(problem) = &seal.problem {
+                return Err(problem.clone());
+            }
+            if seal.closed {
+                return Err(Error::Closed);
+            }
+            self.seal_changed.wait_for(&mut seal, Duration::from_secs(1));
+        }
+        Ok(())
+    }
+}
+
+/// The thread that seals and signs.
+pub(crate) struct Sealer {
+    inner: Arc<Inner>,
+    /// Leaf hash of the last statement in the main log.
+    previous: Hash,
+    /// A statement that may already be published although the disk reported a failure. It is tried again with the same bytes, never others.
+    staged: Option<Statement>,
+    last_checkpoint: Option<Instant>,
+    pause: Duration,
+}
+
+impl Sealer {
+    pub(crate) fn new(inner: Arc<Inner>, previous: Hash) -> Self {
+        Self { inner, previous, staged: None, last_checkpoint: None, pause: Duration::ZERO }
+    }
+
+    pub(crate) fn run(mut self) {
+        loop {
+            if self.inner.seal.lock().closed {
+                return;
+            }
+            let outcome = match self.next_segment() {
+                Some(wal) => self.seal(&wal).map(|()| true),
+                None => self.heartbeat().map(|()| false),
+            };
+            let mut seal = self.inner.seal.lock();
+            seal.attempts += 1;
+            let busy = matches!(outcome, Ok(true));
+            self.pause = if outcome.is_err() { (self.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE) } else { Duration::ZERO };
+            if let Err(error) = &outcome {
+                tracing::error!(code = error.code(), %error, "sealing failed and will be tried again");
+            }
+            seal.problem = outcome.err();
+            self.inner.seal_changed.notify_all();
+            if !busy && !seal.closed && !std::mem::take(&mut seal.hurry) {
+                let wait = if self.pause > Duration::ZERO { self.pause } else { self.until_heartbeat() };
+                let deadline = Instant::now() + wait;
+                while !seal.closed && !seal.hurry && !self.inner.seal_changed.wait_until(&mut seal, deadline).timed_out() {}
+                seal.hurry = false;
+            }
+        }
+    }
+
+    /// The oldest segment that takes no more records.
+    fn next_segment(&self) -> Option<Arc<WalSegment>> {
+        let closed = self.inner.closed_segments.load(Ordering::Acquire);
+        let state = self.inner.state.read();
+        state.unsealed.front().filter(|wal| wal.header.segment < closed).cloned()
+    }
+
+    fn seal(&mut self, wal: &WalSegment) -> Result<(), Error> {
+        let statement = match &self.staged {
+            Some(statement) => statement.clone(),
+            None => self.write(wal)?,
+        };
+        self.staged = Some(statement.clone());
+        let entry = statement.to_text();
+        self.inner.log.lock().append(entry.as_bytes(), (self.inner.options.clock)())?;
+        self.last_checkpoint = Some(Instant::now());
+        self.staged = None;
+        self.previous = statement.leaf_hash();
+        {
+            // Both at once, so that a reader finds the segment in one place or the other.
+            let mut state = self.inner.state.write();
+            state.sealed.push((&statement).into());
+            state.unsealed.pop_front();
+        }
+        // If this fails, the next open removes it.
+        let _ = self.inner.disk.remove(&wal.path);
+        tracing::debug!(segment = statement.segment, records = statement.records, "sealed");
+        Ok(())
+    }
+
+    fn write(&self, wal: &WalSegment) -> Result<Statement, Error> {
+        let header = &wal.header;
+        let identity = Identity { segment: header.segment, epoch: header.epoch, secret: header.secret.clone() };
+        let dir = self.inner.segments_dir();
+        let written = segment::write(&*self.inner.disk, &dir, &identity, |first| wal.read(first, CHUNK_ROWS, CHUNK_BYTES))?;
+        Ok(Statement {
+            origin: self.inner.options.origin.clone(),
+            segment: header.segment,
+            epoch: header.epoch,
+            records: written.records,
+            raw_bytes: written.raw_bytes,
+            received: written.received,
+            sealed_at: text::floor((self.inner.options.clock)()),
+            root: written.root,
+            previous: self.previous,
+            salts: header.secret.commitment(),
+            file: written.file,
+            map: written.map,
+            lost: written.lost,
+        })
+    }
+
+    fn heartbeat(&mut self) -> Result<(), Error> {
+        if !self.until_heartbeat().is_zero() {
+            return Ok(());
+        }
+        self.inner.log.lock().heartbeat((self.inner.options.clock)())?;
+        self.last_checkpoint = Some(Instant::now());
+        Ok(())
+    }
+
+    fn until_heartbeat(&self) -> Duration {
+        self.last_checkpoint.map_or(Duration::ZERO, |last| self.inner.options.heartbeat.saturating_sub(last.elapsed()))
+    }
+}
+
+/// Segments that may wait to be sealed before appends wait too.
+const UNSEALED_MAX: usize = 8;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+const CHUNK_ROWS: usize = 2048;
+const CHUNK_BYTES: usize = 8 << 20;
