@@ -1,7 +1,9 @@
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use jiff::Timestamp;
 
@@ -228,19 +230,15 @@ impl Walk<'_> {
             if self.sink.stopped() {
                 return;
             }
+            let known = archive.name_for_index(index).and_then(Result::ok).map_or_else(|| "?".to_owned(), Cow::into_owned);
             match archive.by_index(index) {
                 Ok(member) if member.is_dir() => {}
                 Ok(member) => {
-                    let name = String::from_utf8_lossy(member.name_raw()).into_owned();
-                    let (member, packed) = (member, std::rc::Rc::new(std::cell::Cell::new(0)));
-                    packed.set(member.compressed_size());
-                    let limits = self.limits;
-                    self.member(Box::new(Guard::new(member, packed, limits)), source, &name, depth);
+                    let packed = Rc::new(Cell::new(member.compressed_size()));
+                    let guarded = Guard::new(member, packed, self.limits);
+                    self.member(Box::new(guarded), source, &known, depth);
                 }
-                Err(error) => {
-                    let member = format!("{source}!{}", archive.name_for_index(index).and_then(Result::ok).unwrap_or(Cow::Borrowed("?")));
-                    self.sink.problem(&member, broken_archive(&error));
-                }
+                Err(error) => self.sink.problem(&format!("{source}!{known}"), broken_archive(&error)),
             }
         }
         self.too_many(source, count);
