@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use reeve_ledger::Ledger;
-use reeve_record::RecordId;
+use reeve_ledger::{Ledger, NewRecord};
+use reeve_record::{RecordId, Transport};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
@@ -109,8 +109,14 @@ impl Access {
     }
 
     fn note(&self, act: Value) {
-        if let Err(error) = self.audit.submit(vec![leaf(&act)]) {
-            tracing::error!(%error, "the answer's hash could not be recorded in the audit ledger");
-        }
+        self.audit.submit_with(vec![leaf(&act)], |outcome| {
+            if let Err(error) = outcome {
+                tracing::error!(%error, "the answer's hash could not be recorded in the audit ledger");
+            }
+        });
     }
+}
+
+fn leaf(act: &Value) -> NewRecord {
+    NewRecord::new("reeve/audit", Transport::Internal, act.to_string())
 }
