@@ -1,1 +1,33 @@
-//! lake
+//! Stores events as open columnar tables and reads them back: hot buffer, Parquet segments, catalog, search, SQL.
+//!
+//! Reference: `docs/reference/search.md`. Raw bytes are not kept here: rows carry record ids, and [`RawStore`] resolves them.
+//! Invariant: a query sees each event exactly once, in memory or in a file. This crate knows neither HTTP nor who is asking.
+mod answer; // result rows as JSON
+mod catalog; // which segments are live; the read position
+mod engine; // the query engine's bounds
+mod error;
+mod event; // one event, events by attribute
+mod functions; // what queries call
+mod hot; // unflushed events
+pub mod language; // the search bar
+mod native; // names of native fields
+mod promoted; // attributes with a column
+mod raw; // raw bytes while a query runs
+mod rows; // decoded events to columns
+mod schema; // the columns
+mod search; // queries to streams
+mod segment; // Parquet files
+mod store; // append, flush, snapshots
+mod summary; // histogram and field sidebar
+mod table; // the table `events`
+
+pub use answer::EventRow;
+pub use catalog::{Bound, Catalog, Change, MIXED, Range, SegmentRow, SqliteCatalog};
+pub use error::Error;
+pub use event::{EventDetail, EventFilter};
+pub use raw::RawStore;
+pub use rows::{Caps, MAX_FIELDS, MAX_NATIVE_BYTES, MAX_OBSERVABLES, MAX_VALUE_BYTES, Row};
+pub use schema::{RAW, promoted};
+pub use search::{ColumnInfo, Cost, Cursor, Order, SearchEvent, SearchRequest, SearchStream};
+pub use store::{FlushStep, Flushed, Lake, Options, Status};
+pub use summary::{Bucket, FieldSummary, FieldsSummary, Histogram, ValueCount};

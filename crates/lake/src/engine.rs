@@ -1,0 +1,58 @@
+//! The query engine's settings and bounds, shared by all queries of a lake.
+
+use std::{path::Path, sync::Arc};
+
+use datafusion::{
+    datasource::object_store::ObjectStoreUrl,
+    execution::{
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::FairSpillPool,
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    object_store::{ObjectStore, local::LocalFileSystem},
+    prelude::{SessionConfig, SessionContext},
+};
+
+use crate::{Error, Options, functions::sql_functions};
+
+/// Footers and page indexes kept in memory, in bytes.
+const FOOTER_CACHE: usize = 64 << 20;
+
+pub(crate) struct Engine {
+    runtime: Arc<RuntimeEnv>,
+    config: SessionConfig,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) url: ObjectStoreUrl,
+    pub(crate) threads: usize,
+}
+
+impl Engine {
+    pub(crate) fn new(folder: &Path, options: &Options) -> Result<Self, Error> {
+        let spill = folder.join("tmp");
+        std::fs::create_dir_all(&spill).map_err(Error::io("create", &spill))?;
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![spill]))
+            .with_max_temp_directory_size(options.spill_bytes);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(options.query_memory)))
+            .with_disk_manager_builder(disk)
+            .with_metadata_cache_limit(FOOTER_CACHE)
+            .build_arc()?;
+        // The seam for object storage: everything below sees only this store and paths in it.
+        let store: Arc<dyn ObjectStore> =
+            Arc::new(LocalFileSystem::new_with_prefix(folder).map_err(|error| Error::Engine { message: error.to_string() })?);
+        let url = ObjectStoreUrl::parse("reeve://lake")?;
+        runtime.register_object_store(url.as_ref(), store.clone());
+        let mut config = SessionConfig::new().with_target_partitions(options.threads).with_information_schema(false);
+        let settings = config.options_mut();
+        settings.execution.parquet.pushdown_filters = true;
+        settings.execution.parquet.reorder_filters = true;
+        Ok(Self { runtime, config, store, url, threads: options.threads })
+    }
+
+    pub(crate) fn session(&self) -> SessionContext {
+        let session = SessionContext::new_with_config_rt(self.config.clone(), self.runtime.clone());
+        sql_functions().into_iter().for_each(|function| session.register_udf(function));
+        session
+    }
+}

@@ -1,0 +1,293 @@
+//! The one table `events`: files and unflushed batches of one snapshot, with everything pushed down that can be.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, BooleanArray, RecordBatch, UInt64Array},
+    compute::cast,
+    datatypes::{DataType, Schema, SchemaRef},
+};
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::{Column, DFSchema, Result as EngineResult, ScalarValue, pruning::PruningStatistics},
+    datasource::{
+        listing::PartitionedFile,
+        memory::MemorySourceConfig,
+        object_store::ObjectStoreUrl,
+        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory},
+        source::DataSourceExec,
+    },
+    logical_expr::{Expr, TableProviderFilterPushDown, TableType, utils::conjunction},
+    object_store::{ObjectMeta, ObjectStore, path::Path},
+    physical_expr::expressions::Column as PhysicalColumn,
+    physical_optimizer::pruning::PruningPredicate,
+    physical_plan::{ExecutionPlan, PhysicalExpr, empty::EmptyExec, filter::FilterExecBuilder, projection::ProjectionExec, union::UnionExec},
+};
+
+use crate::{
+    RawStore,
+    catalog::Bound,
+    raw::RawExec,
+    schema::{RAW, STORED, TABLE},
+    segment::SegmentFile,
+    store::Snapshot,
+};
+
+/// Events as of one moment.
+pub(crate) struct EventTable {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) raw: Arc<dyn RawStore>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) url: ObjectStoreUrl,
+    pub(crate) threads: usize,
+    pub(crate) tally: Arc<Tally>,
+}
+
+/// What the scans of one query met.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) files: std::sync::atomic::AtomicU64,
+    pub(crate) pruned: std::sync::atomic::AtomicU64,
+}
+
+impl fmt::Debug for EventTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "events ({} files, {} batches in memory)", self.snapshot.files.len(), self.snapshot.hot.len())
+    }
+}
+
+#[async_trait]
+impl TableProvider for EventTable {
+    fn schema(&self) -> SchemaRef {
+        TABLE.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
+    }
+
+    async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr], _: Option<usize>) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..TABLE.fields().len()).collect());
+        let (on_raw, plain): (Vec<Expr>, Vec<Expr>) = filters.iter().cloned().partition(|filter| filter.column_refs().iter().any(|column| column.name == RAW));
+        let raw_place = STORED.fields().len();
+        if on_raw.is_empty() && !wanted.contains(&raw_place) {
+            return self.scan_stored(state, &wanted, &plain);
+        }
+        let mut inner: Vec<usize> = wanted.iter().copied().filter(|place| *place != raw_place).collect();
+        let named = on_raw.iter().flat_map(Expr::column_refs).filter_map(|column| STORED.index_of(&column.name).ok());
+        let ids = ["record", "records"].iter().filter_map(|name| STORED.index_of(name).ok());
+        for place in named.chain(ids).collect::<Vec<_>>() {
+            if !inner.contains(&place) {
+                inner.push(place);
+            }
+        }
+        let scan = self.scan_stored(state, &inner, &plain)?;
+        let with_raw: Arc<dyn ExecutionPlan> = Arc::new(RawExec::new(scan, self.raw.clone()));
+        let filtered = filtered(state, with_raw, on_raw, None)?;
+        project(filtered, &wanted)
+    }
+}
+
+impl EventTable {
+    /// Files and memory without `raw`; the output has exactly the columns `wanted`.
+    fn scan_stored(&self, state: &dyn Session, wanted: &[usize], filters: &[Expr]) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let mut columns = wanted.to_vec();
+        for place in filters.iter().flat_map(Expr::column_refs).filter_map(|column| STORED.index_of(&column.name).ok()) {
+            if !columns.contains(&place) {
+                columns.push(place);
+            }
+        }
+        let output: Option<Vec<usize>> = (columns.len() > wanted.len()).then(|| (0..wanted.len()).collect());
+        let mut parts = Vec::new();
+        if let Some(files) = self.scan_files(state, &columns, filters)? {
+            parts.push(filtered(state, files, filters.to_vec(), output.clone())?);
+        }
+        if let Some(hot) = self.scan_hot(&columns)? {
+            parts.push(filtered(state, hot, filters.to_vec(), output)?);
+        }
+        match parts.len() {
+            0 => Ok(Arc::new(EmptyExec::new(Arc::new(TABLE.project(wanted)?)))),
+            1 => Ok(parts.remove(0)),
+            _ => UnionExec::try_new(parts),
+        }
+    }
+
+    fn scan_files(&self, state: &dyn Session, columns: &[usize], filters: &[Expr]) -> EngineResult<Option<Arc<dyn ExecutionPlan>>> {
+        let mut files = self.prune(state, filters)?;
+        let (kept, all) = (files.len() as u64, self.snapshot.files.len() as u64);
+        self.tally.files.fetch_add(kept, std::sync::atomic::Ordering::Relaxed);
+        self.tally.pruned.fetch_add(all - kept, std::sync::atomic::Ordering::Relaxed);
+        if files.is_empty() {
+            return Ok(None);
+        }
+        // Newest first: a search for the latest events soon knows a time below which it need not look.
+        files.sort_by_key(|file| std::cmp::Reverse(file.row.time.1));
+        let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
+        let factory = Arc::new(CachedParquetFileReaderFactory::new(self.store.clone(), cache));
+        let schema = Arc::new(Schema::new(TABLE.fields()[..STORED.fields().len()].to_vec()));
+        let source = ParquetSource::new(schema)
+            .with_table_parquet_options(state.default_table_options().parquet)
+            .with_parquet_file_reader_factory(factory)
+            .with_pushdown_filters(true)
+            .with_reorder_filters(true)
+            .with_metadata_size_hint(64 << 10);
+        let config = FileScanConfigBuilder::new(self.url.clone(), Arc::new(source))
+            .with_file_groups(self.deal(&files))
+            .with_projection_indices(Some(columns.to_vec()))?
+            .build();
+        Ok(Some(DataSourceExec::from_data_source(config)))
+    }
+
+    /// Files in as many groups as there are threads, about equal in bytes. When one file outweighs the rest they stay
+    /// together, and the engine deals out its row groups instead.
+    fn deal(&self, files: &[Arc<SegmentFile>]) -> Vec<FileGroup> {
+        let total: u64 = files.iter().map(|file| file.row.bytes).sum();
+        let largest = files.iter().map(|file| file.row.bytes).max().unwrap_or_default();
+        let threads = self.threads.max(1);
+        let count = if files.len() < threads || largest * 2 > total { 1 } else { threads };
+        let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); count];
+        for file in files {
+            if let Some(group) = groups.iter_mut().min_by_key(|group| group.0) {
+                group.0 += file.row.bytes;
+                group.1.push(partitioned(file));
+            }
+        }
+        groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect()
+    }
+
+    fn scan_hot(&self, columns: &[usize]) -> EngineResult<Option<Arc<dyn ExecutionPlan>>> {
+        if self.snapshot.hot.is_empty() {
+            return Ok(None);
+        }
+        let schema = Arc::new(TABLE.project(columns)?);
+        let batches = self.snapshot.hot.iter().map(|batch| viewed(batch, columns, &schema)).collect::<EngineResult<Vec<_>>>()?;
+        let partitions: Vec<Vec<RecordBatch>> = deal_evenly(batches, self.threads.max(1));
+        Ok(Some(MemorySourceConfig::try_new_exec(&partitions, schema, None)?))
+    }
+
+    /// The files that can hold a row passing all filters, by what the catalog knows of them.
+    fn prune(&self, state: &dyn Session, filters: &[Expr]) -> EngineResult<Vec<Arc<SegmentFile>>> {
+        let files = &self.snapshot.files;
+        let Some(all) = conjunction(filters.to_vec()) else { return Ok(files.clone()) };
+        let predicate = state.create_physical_expr(all, &DFSchema::try_from(TABLE.as_ref().clone())?)?;
+        let Ok(pruning) = PruningPredicate::try_new(predicate, TABLE.clone()) else { return Ok(files.clone()) };
+        if pruning.always_true() {
+            return Ok(files.clone());
+        }
+        let keep = pruning.prune(&CatalogRanges(files))?;
+        Ok(files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file.clone()).collect())
+    }
+}
+
+fn partitioned(file: &Arc<SegmentFile>) -> PartitionedFile {
+    let meta = ObjectMeta {
+        location: Path::from(file.row.path.as_str()),
+        // Files never change under their name, so any constant does: cached footers stay valid.
+        last_modified: Default::default(),
+        size: file.row.bytes,
+        e_tag: None,
+        version: None,
+    };
+    // The plan holds the file alive: a merge that replaces it during the query removes it from disk only afterwards.
+    PartitionedFile::new_from_meta(meta).with_extension(file.clone())
+}
+
+fn filtered(state: &dyn Session, input: Arc<dyn ExecutionPlan>, filters: Vec<Expr>, output: Option<Vec<usize>>) -> EngineResult<Arc<dyn ExecutionPlan>> {
+    match conjunction(filters) {
+        Some(all) => {
+            let schema = DFSchema::try_from(input.schema().as_ref().clone())?;
+            let predicate = state.create_physical_expr(all, &schema)?;
+            Ok(Arc::new(FilterExecBuilder::new(predicate, input).apply_projection(output)?.build()?))
+        }
+        None => Ok(input),
+    }
+}
+
+fn project(input: Arc<dyn ExecutionPlan>, wanted: &[usize]) -> EngineResult<Arc<dyn ExecutionPlan>> {
+    let schema = input.schema();
+    let columns = wanted.iter().map(|place| {
+        let name = TABLE.field(*place).name();
+        let column: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new(name, schema.index_of(name)?));
+        Ok((column, name.clone()))
+    });
+    Ok(Arc::new(ProjectionExec::try_new(columns.collect::<EngineResult<Vec<_>>>()?, input)?))
+}
+
+/// A stored batch's columns as queries see them: text as views over the same bytes.
+fn viewed(batch: &RecordBatch, columns: &[usize], schema: &SchemaRef) -> EngineResult<RecordBatch> {
+    let arrays = columns.iter().zip(schema.fields()).map(|(place, field)| {
+        let column = batch.column(*place);
+        if column.data_type() == field.data_type() { Ok(column.clone()) } else { cast(column, field.data_type()) }
+    });
+    let arrays = arrays.collect::<Result<Vec<ArrayRef>, _>>()?;
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?)
+}
+
+fn deal_evenly(batches: Vec<RecordBatch>, threads: usize) -> Vec<Vec<RecordBatch>> {
+    let count = threads.min(batches.len()).max(1);
+    let mut partitions = vec![Vec::new(); count];
+    for (index, batch) in batches.into_iter().enumerate() {
+        partitions[index % count].push(batch);
+    }
+    partitions
+}
+
+/// What the catalog knows of each file, as the pruning of predicates wants it.
+struct CatalogRanges<'a>(&'a [Arc<SegmentFile>]);
+
+impl CatalogRanges<'_> {
+    fn bounds(&self, column: &Column, pick: impl Fn(&(Bound, Bound)) -> &Bound) -> Option<ArrayRef> {
+        let field = TABLE.field_with_name(column.name()).ok()?;
+        let values = self.0.iter().map(|file| {
+            let bound = file.row.ranges.get(column.name()).and_then(|range| range.bounds.as_ref()).map(&pick);
+            scalar(bound, field.data_type())
+        });
+        ScalarValue::iter_to_array(values.collect::<Option<Vec<_>>>()?).ok()
+    }
+}
+
+fn scalar(bound: Option<&Bound>, kind: &DataType) -> Option<ScalarValue> {
+    let Some(bound) = bound else { return ScalarValue::try_from(kind).ok() };
+    match (bound, kind) {
+        (Bound::Integer(number), DataType::Int64) => Some(ScalarValue::Int64(Some(*number))),
+        (Bound::Integer(number), DataType::Int32) => Some(ScalarValue::Int32(Some(i32::try_from(*number).ok()?))),
+        (Bound::Integer(us), DataType::Timestamp(_, zone)) => Some(ScalarValue::TimestampMicrosecond(Some(*us), zone.clone())),
+        (Bound::Text(text), DataType::Utf8View) => Some(ScalarValue::Utf8View(Some(text.clone()))),
+        _ => None,
+    }
+}
+
+impl PruningStatistics for CatalogRanges<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, |bounds| &bounds.0)
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, |bounds| &bounds.1)
+    }
+
+    fn num_containers(&self) -> usize {
+        self.0.len()
+    }
+
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        let counts: UInt64Array = self.0.iter().map(|file| file.row.ranges.get(column.name()).map(|range| range.nulls)).collect();
+        Some(Arc::new(counts))
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        let counts: UInt64Array = self.0.iter().map(|file| Some(file.row.rows)).collect();
+        Some(Arc::new(counts))
+    }
+
+    fn contained(&self, _: &Column, _: &std::collections::HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
+    }
+}
+
