@@ -1,1 +1,50 @@
-fn main() {}
+//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`, `torture`, `openapi`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a build command talks to the person at the terminal")]
+mod bench;
+mod demo;
+mod run;
+mod test;
+mod tidy;
+mod tools;
+mod torture;
+mod truth;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  demo [--check] [--dev]   build Reeve, keep the recorded scenario, find the attack in it, tell its story, open the console;
+                           --check does it headless and fails unless every step of truth.json is told; --dev uses a debug build
+  test [--no-install]      everything CI runs: console, workspace tests, real clients, the demo's check, the console in Chromium
+  check                    format, lints, tree rules, dependency policy
+  bench NAME               figures: scan, serve, ledger, decode, detect, lake
+  torture kill [--cycles N]  kill -9 under load, then compare what was acknowledged with what is kept (default 200 cycles)
+  openapi                  write console/openapi.json from the server's own description
+
+Both demo and test say what they will install before they do.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let flags: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
+    let done = match args.first().map(String::as_str) {
+        Some("demo") => demo::demo(&flags),
+        Some("test") => test::test(&flags),
+        Some("check") => test::check(),
+        Some("bench") => bench::bench(&flags),
+        Some("torture") => torture::torture(&flags),
+        Some("openapi") => test::openapi(),
+        Some("-h" | "--help" | "help") | None => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!("`{other}` is no xtask command\n\n{HELP}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `cargo xtask bench`: figures with their commands.
+
+use crate::run::{Done, cargo, step};
+
+/// A part and the example program that measures it.
+const PARTS: &[(&str, &str, &str)] = &[
+    ("ledger", "reeve-ledger", "append_rate"),
+    ("decode", "reeve-decode", "rate"),
+    ("detect", "reeve-detect", "rate"),
+    ("lake", "reeve-lake", "rate"),
+];
+
+/// Runs one part's figures, or says which there are.
+pub fn bench(flags: &[&str]) -> Done {
+    let Some((name, rest)) = flags.split_first() else { return Err(usage()) };
+    let Some((_, package, example)) = PARTS.iter().find(|(part, _, _)| part == name) else { return Err(usage()) };
+    let mut words = vec!["run", "--release", "--locked", "--quiet", "-p", *package, "--example", *example, "--"];
+    words.extend(rest);
+    step(&format!("{name}: cargo {}", words.join(" ")), &mut cargo(&words))
+}
+
+fn usage() -> String {
+    let names: Vec<&str> = PARTS.iter().map(|(name, _, _)| *name).collect();
+    format!("usage: cargo xtask bench {}", names.join("|"))
+}

@@ -1,0 +1,87 @@
+//! `cargo xtask test` and `check`: what CI runs, and the gate before a commit.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    demo,
+    run::{Done, cargo, output, program, reeve, root, step},
+    tidy, tools,
+};
+
+/// Everything: tools, console, workspace tests, the demo's check, the console in Chromium.
+pub fn test(flags: &[&str]) -> Done {
+    let may_install = !flags.contains(&"--no-install");
+    eprintln!(
+        "This builds the console and the workspace in debug (cold about 15 minutes on 2 cores), runs the tests with real clients,\n\
+         checks the demo's story and drives the console in Chromium. Missing Debian packages are named before they are installed."
+    );
+    tools::ensure(tools::BUILD, may_install)?;
+    tools::ensure(tools::JUDGES, may_install)?;
+    tidy::tidy()?;
+    step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    console()?;
+    step("build the workspace and its tests", &mut cargo(&["test", "--workspace", "--locked", "--no-run", "--quiet"]))?;
+    step("workspace tests", &mut cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]))?;
+    step("build reeve", &mut cargo(&["build", "--locked", "-p", "reeve", "--quiet"]))?;
+    demo::demo(&["--check", "--dev"])?;
+    end_to_end("debug")
+}
+
+/// The gate: format, lints, tree rules, dependency policy.
+pub fn check() -> Done {
+    step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    tidy::tidy()?;
+    step("lints", &mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"]))?;
+    if cargo(&["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return step("dependency policy", &mut cargo(&["deny", "check", "licenses", "bans", "sources"]));
+    }
+    eprintln!("==> dependency policy: `cargo deny` is not installed; the licences were checked by the tree rules. cargo install cargo-deny");
+    Ok(())
+}
+
+/// Installs the console's packages, checks its types, runs its unit tests and builds it.
+pub fn console() -> Done {
+    build_console()?;
+    step("console: unit tests", &mut npm(&["test"]))
+}
+
+/// Installs the console's packages from the lock file and builds it.
+pub fn build_console() -> Done {
+    // `npm ci` wipes node_modules: run it only when the lock file changed since the last time.
+    let stamp = root().join("console/node_modules/.reeve-lock");
+    let lock = fs::read_to_string(root().join("console/package-lock.json")).map_err(|error| format!("console/package-lock.json: {error}"))?;
+    if fs::read_to_string(&stamp).is_ok_and(|seen| seen == lock) {
+        eprintln!("==> console: packages are as the lock file says");
+    } else {
+        step("console: install packages into console/node_modules (npm ci)", &mut npm(&["ci", "--no-audit", "--no-fund"]))?;
+        fs::write(&stamp, &lock).map_err(|error| format!("{}: {error}", stamp.display()))?;
+    }
+    step("console: check types", &mut npm(&["run", "typecheck"]))?;
+    step("console: build", &mut npm(&["run", "build"]))
+}
+
+/// Serves the scenario and drives the console on it in Chromium.
+fn end_to_end(profile: &str) -> Done {
+    let served = demo::Served::start(profile)?;
+    let mut e2e = npm(&["run", "e2e"]);
+    e2e.env("BASE_URL", &served.url).env("REEVE_USER", &served.user).env("REEVE_PASSWORD", &served.password);
+    step("console: end to end in Chromium", &mut e2e)
+}
+
+/// Writes console/openapi.json and the TypeScript types made from it.
+pub fn openapi() -> Done {
+    let profile = "debug";
+    step("build reeve", &mut cargo(&["build", "--locked", "-p", "reeve", "--quiet"]))?;
+    let text = output(&mut program(reeve(profile), &["openapi"]))?;
+    fs::write(root().join("console/openapi.json"), text).map_err(|error| format!("console/openapi.json: {error}"))?;
+    step("console: types from OpenAPI", &mut npm(&["run", "api"]))
+}
+
+fn npm(words: &[&str]) -> Command {
+    let mut command = program("npm", words);
+    command.current_dir(root().join("console"));
+    command
+}
