@@ -22,12 +22,14 @@ mod error;
 mod ledger; // the handle: open, read, wait, status
 mod main_log; // C2SP tlog-tiles
 mod note; // signed notes and checkpoints
+mod proof; // of one record, for anyone
 mod recover; // what a crash left behind
 mod seal; // full segments to Parquet, batch statements to the main log
 mod segment; // the Parquet file of a sealed segment
 mod statement;
 mod text;
 pub mod tree; // RFC 6962
+pub mod verify; // the independent reader: recompute everything from stored bytes
 pub mod wal;
 
 pub use append::{MAX_RECORD, NewRecord, Ticket};
@@ -35,4 +37,6 @@ pub use disk::{Disk, DiskFile, LockFailure, RealDisk};
 pub use error::Error;
 pub use ledger::{CheckpointStatus, Clock, Ledger, Options, Recovery, Status, StoredRecord};
 pub use note::{Checkpoint, VerifierKey};
+pub use proof::{ProvenRecord, prove, prove_on, verify_proof};
 pub use statement::{FileHash, Statement};
+pub use verify::{Fault, Progress, RecordRange, Report, VerifyOptions, verify};

@@ -3,6 +3,7 @@ use std::{
     collections::HashMap,
     io::{self, Read, Write},
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -220,7 +221,12 @@ impl SegmentReader {
         Self::from_file(file, segment)
     }
 
-    fn from_file(file: Arc<dyn DiskFile>, segment: u32) -> Result<Self, Error> {
+    /// The Parquet library may panic on damaged input; that, too, is an answer about the file and nothing else.
+    pub(crate) fn from_file(file: Arc<dyn DiskFile>, segment: u32) -> Result<Self, Error> {
+        guard(segment, || Self::from_file_unguarded(file, segment))
+    }
+
+    fn from_file_unguarded(file: Arc<dyn DiskFile>, segment: u32) -> Result<Self, Error> {
         let length = file.length().map_err(|error| Error::Segment { segment, reason: error.to_string() })?;
         let input = FileInput { file, length };
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
@@ -242,6 +248,10 @@ impl SegmentReader {
 
     /// Rows of ascending, disjoint ranges of indexes, in order.
     pub(crate) fn read(&self, wanted: &[Range<u32>]) -> Result<Vec<Row>, Error> {
+        guard(self.identity.segment, || self.read_unguarded(wanted))
+    }
+
+    fn read_unguarded(&self, wanted: &[Range<u32>]) -> Result<Vec<Row>, Error> {
         let segment = self.identity.segment;
         let error = |e| parquet_error(segment, e);
         let mut selectors = Vec::with_capacity(2 * wanted.len() + 1);
@@ -621,6 +631,11 @@ impl Read for FileRead {
         self.at += read as u64;
         Ok(read)
     }
+}
+
+fn guard<T>(segment: u32, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let panicked = |_| Err(Error::Segment { segment, reason: "the file is damaged where its reader did not expect it".into() });
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(panicked)
 }
 
 fn parquet_error(segment: u32, error: ParquetError) -> Error {

@@ -1,0 +1,287 @@
+//! The main log: checkpoint, tiles, entry bundles.
+use std::path::Path;
+
+use reeve_record::{Hash, leaf_hash};
+
+use super::{Fault, Hashes, Log, RecordRange, Report, all_of, whole};
+use crate::{
+    Disk, Statement,
+    disk::read_all,
+    main_log::{BUNDLE_LIMIT, WIDTH, open_checkpoint},
+    note::{Checkpoint, VerifierKey},
+    tree,
+};
+
+/// One stored tile or bundle.
+struct Tile {
+    name: String,
+    /// `None`: entries.
+    level: Option<u32>,
+    index: u64,
+    width: u64,
+    content: Result<Vec<u8>, String>,
+}
+
+pub(super) fn verify(disk: &dyn Disk, dir: &Path, key: Option<&VerifierKey>, report: &mut Report) -> Log {
+    // The checkpoint first: a ledger in use only adds to what it covers.
+    let checkpoint = checkpoint(disk, dir, key);
+    let tiles = tiles(disk, &dir.join("log"));
+    let from_entries = entry_hashes(&tiles);
+    let from_tiles = tile_hashes(&tiles);
+    let stored = (0..).take_while(|n| from_entries.contains_key(n) || from_tiles.contains_key(n)).count() as u64;
+    let size = checkpoint.as_ref().map_or(stored, |checkpoint| checkpoint.size);
+    let leaves = match &checkpoint {
+        Ok(checkpoint) => trusted(checkpoint, &from_entries, &from_tiles),
+        Err(_) => None,
+    };
+    let statements = statements(&tiles, leaves.as_deref(), size);
+    let signed = checkpoint.as_ref().ok();
+    if let Err(reason) = &checkpoint {
+        let vouched = "records are compared with the stored log, but no valid signature covers it: restore the checkpoint from a copy".into();
+        let records = all_of(None, &statements);
+        let none_yet = reason.is_empty() && stored == 0;
+        if !none_yet {
+            let what = if reason.is_empty() { "it is missing".into() } else { reason.clone() };
+            report.faults.push(Fault { code: "LEDGER-020", what, place: "log/checkpoint".into(), records, hint: vouched });
+        }
+    }
+    match &leaves {
+        Some(leaves) => check_tiles(&tiles, leaves, &statements, report),
+        None if signed.is_some() => report.faults.push(Fault {
+            code: "LEDGER-021",
+            what: "neither the stored entries nor the stored hashes give the root that was signed".into(),
+            place: "log/tile".into(),
+            records: all_of(signed, &statements),
+            hint: "compare with another copy of the log".into(),
+        }),
+        None => {}
+    }
+    check_statements(&statements, signed, report);
+    Log { size, statements }
+}
+
+/// The signed checkpoint, or what is wrong with it; empty if there is none.
+fn checkpoint(disk: &dyn Disk, dir: &Path, key: Option<&VerifierKey>) -> Result<Checkpoint, String> {
+    let path = dir.join("log/checkpoint");
+    let bytes = read_all(disk, &path, 1 << 16).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => String::new(),
+        _ => error.to_string(),
+    })?;
+    let key = key.ok_or("there is no key to check it with")?;
+    open_checkpoint(&path, bytes, key).map(|(checkpoint, _)| checkpoint).map_err(|error| error.to_string())
+}
+
+/// The leaf hashes whose root was signed: those of the entries, or else those of the level-0 tiles.
+fn trusted(checkpoint: &Checkpoint, entries: &Hashes, tiles: &Hashes) -> Option<Vec<Hash>> {
+    // Either file may have some damaged places; where they differ, mend one with the other and let the root decide.
+    let collect = |first: &Hashes, second: &Hashes| -> Option<Vec<Hash>> {
+        (0..checkpoint.size).map(|n| first.get(&n).or_else(|| second.get(&n)).copied()).collect()
+    };
+    let fits = |leaves: &Vec<Hash>| tree::root(leaves) == checkpoint.root;
+    if checkpoint.size > (entries.len() + tiles.len()) as u64 {
+        return None;
+    }
+    collect(entries, tiles).filter(fits).or_else(|| collect(tiles, entries).filter(fits))
+}
+
+/// Every stored tile, the widest of each place last.
+fn tiles(disk: &dyn Disk, log: &Path) -> Vec<Tile> {
+    let mut tiles = Vec::new();
+    let mut folders = vec![("tile".to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        for name in disk.list(&log.join(&folder)).unwrap_or_default() {
+            let path = format!("{folder}/{name}");
+            if let Some((level, index, width)) = parse_path(&path) {
+                let content = read_all(disk, &log.join(&path), BUNDLE_LIMIT);
+                // A folder where a tile belongs reads as an error and is named as one; one of the same name is looked into below.
+                match content {
+                    Err(error) if matches!(error.kind(), std::io::ErrorKind::IsADirectory | std::io::ErrorKind::NotFound) => {}
+                    content => {
+                        tiles.push(Tile { name: path, level, index, width, content: content.map_err(|error| error.to_string()) });
+                        continue;
+                    }
+                }
+            } else if !name.ends_with(".tmp") && depth < 12 {
+                folders.push((path, depth + 1));
+            }
+        }
+    }
+    tiles.sort_by_key(|tile| (tile.level, tile.index, tile.width));
+    tiles
+}
+
+/// Undoes `tile_path`.
+fn parse_path(path: &str) -> Option<(Option<u32>, u64, u64)> {
+    let rest = path.strip_prefix("tile/")?;
+    let (level, rest) = rest.split_once('/')?;
+    let level = if level == "entries" { None } else { Some(level.parse().ok().filter(|level| *level < 8)?) };
+    let (index, width) = match rest.split_once(".p/") {
+        Some((index, width)) => (index, width.parse().ok().filter(|width| (1..WIDTH).contains(width))?),
+        None => (rest, WIDTH),
+    };
+    let parts: Vec<&str> = index.split('/').collect();
+    let (last, upper) = parts.split_last()?;
+    let mut number = 0u64;
+    for (part, marked) in upper.iter().map(|part| (*part, true)).chain([(*last, false)]) {
+        let digits = if marked { part.strip_prefix('x')? } else { part };
+        if digits.len() != 3 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        number = number.checked_mul(1000)?.checked_add(digits.parse().ok()?)?;
+    }
+    Some((level, number, width))
+}
+
+/// Entries of a bundle, up to the first that breaks its form.
+fn entries(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = content;
+    std::iter::from_fn(move || {
+        let (length, tail) = rest.split_first_chunk::<2>()?;
+        let (entry, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        rest = tail;
+        Some(entry)
+    })
+}
+
+fn entry_hashes(tiles: &[Tile]) -> Hashes {
+    let mut hashes = Hashes::new();
+    for tile in tiles.iter().filter(|tile| tile.level.is_none()) {
+        let content = tile.content.as_deref().unwrap_or_default();
+        for (place, entry) in (tile.index * WIDTH..).zip(entries(content).take(tile.width as usize)) {
+            hashes.insert(place, leaf_hash(entry));
+        }
+    }
+    hashes
+}
+
+fn tile_hashes(tiles: &[Tile]) -> Hashes {
+    let mut hashes = Hashes::new();
+    for tile in tiles.iter().filter(|tile| tile.level == Some(0)) {
+        let (whole, _) = tile.content.as_deref().unwrap_or_default().as_chunks::<32>();
+        hashes.extend((tile.index * WIDTH..).zip(whole.iter().take(tile.width as usize).copied()));
+    }
+    hashes
+}
+
+/// For each segment a stored copy of its statement that fits the log; without a trusted log, the last copy that reads.
+fn statements(tiles: &[Tile], leaves: Option<&[Hash]>, size: u64) -> Vec<Option<Statement>> {
+    let mut statements = vec![None; size.min(1 << 24) as usize];
+    for tile in tiles.iter().filter(|tile| tile.level.is_none()) {
+        let content = tile.content.as_deref().unwrap_or_default();
+        for (place, entry) in ((tile.index * WIDTH) as usize..).zip(entries(content).take(tile.width as usize)) {
+            let fits = leaves.is_none_or(|leaves| leaves.get(place) == Some(&leaf_hash(entry)));
+            let statement = std::str::from_utf8(entry).ok().and_then(Statement::parse);
+            if let (true, Some(slot), Some(statement)) = (fits, statements.get_mut(place), statement) {
+                *slot = Some(statement);
+            }
+        }
+    }
+    statements
+}
+
+/// Compares every tile and bundle below the checkpoint with what the trusted leaves give, and misses those that must be there.
+fn check_tiles(tiles: &[Tile], leaves: &[Hash], statements: &[Option<Statement>], report: &mut Report) {
+    let size = leaves.len() as u64;
+    for tile in tiles {
+        let span = WIDTH.pow(tile.level.unwrap_or(0));
+        if (tile.index * WIDTH + tile.width).saturating_mul(span) > size {
+            // Written before a crash, for a checkpoint that never was.
+            continue;
+        }
+        let bad: Vec<u64> = match (&tile.content, tile.level) {
+            (Err(_), _) => (0..tile.width).collect(),
+            (Ok(content), None) => bad_entries(content, tile, leaves),
+            (Ok(content), Some(_)) => bad_hashes(content, tile, span, leaves),
+        };
+        if !bad.is_empty() {
+            let records = hit(&bad, tile, span, size, statements);
+            let what = tile.content.as_ref().err().cloned().unwrap_or_else(|| format!("{} of {} places are not what was signed", bad.len(), tile.width));
+            let hint = "the signed root is met without this file; it can be made again from the rest of the log".into();
+            report.faults.push(Fault { code: "LEDGER-021", what, place: format!("log/{}", tile.name), records, hint });
+        }
+    }
+    for (level, index, width) in required(size) {
+        if !tiles.iter().any(|tile| tile.level == level && tile.index == index && tile.width >= width) {
+            let span = WIDTH.pow(level.unwrap_or(0));
+            let name = crate::main_log::tile_path(&level.map_or("entries".into(), |level| level.to_string()), index, width as usize);
+            let missing = Tile { name: name.clone(), level, index, width, content: Ok(Vec::new()) };
+            let records = hit(&(0..width).collect::<Vec<_>>(), &missing, span, size, statements);
+            let hint = "restore it from a copy of the log".into();
+            report.faults.push(Fault { code: "LEDGER-021", what: "it is missing".into(), place: format!("log/{name}"), records, hint });
+        }
+    }
+}
+
+fn bad_entries(content: &[u8], tile: &Tile, leaves: &[Hash]) -> Vec<u64> {
+    let mut read = entries(content).map(leaf_hash);
+    let mut bad: Vec<u64> =
+        (0..tile.width).filter(|place| read.next().as_ref() != leaves.get((tile.index * WIDTH + place) as usize)).collect();
+    let length: usize = entries(content).take(tile.width as usize).map(|entry| entry.len() + 2).sum();
+    if bad.is_empty() && length != content.len() {
+        bad.push(tile.width - 1);
+    }
+    bad
+}
+
+fn bad_hashes(content: &[u8], tile: &Tile, span: u64, leaves: &[Hash]) -> Vec<u64> {
+    let (hashes, rest) = content.as_chunks::<32>();
+    let expected = |place: u64| {
+        let first = ((tile.index * WIDTH + place) * span) as usize;
+        tree::root(&leaves[first..first + span as usize])
+    };
+    let mut bad: Vec<u64> = (0..tile.width).filter(|place| hashes.get(*place as usize) != Some(&expected(*place))).collect();
+    if bad.is_empty() && (!rest.is_empty() || hashes.len() as u64 != tile.width) {
+        bad.push(tile.width - 1);
+    }
+    bad
+}
+
+/// The records whose proof leads through the damaged places.
+fn hit(bad: &[u64], tile: &Tile, span: u64, size: u64, statements: &[Option<Statement>]) -> Vec<RecordRange> {
+    let segments = bad.iter().flat_map(|place| {
+        let first = (tile.index * WIDTH + place) * span;
+        first..(first + span).min(size)
+    });
+    segments.map(|segment| whole(segment as u32, statements.get(segment as usize).and_then(Option::as_ref))).collect()
+}
+
+/// Tiles and bundles a log of this size must have: level, index, width.
+fn required(size: u64) -> Vec<(Option<u32>, u64, u64)> {
+    let mut required = Vec::new();
+    for level in [None].into_iter().chain((0..8).map(Some)) {
+        let here = size / WIDTH.pow(level.unwrap_or(0));
+        required.extend((0..here / WIDTH).map(|index| (level, index, WIDTH)));
+        if !here.is_multiple_of(WIDTH) {
+            required.push((level, here / WIDTH, here % WIDTH));
+        }
+    }
+    required
+}
+
+/// Statements must be there, in order of segment, and name each other.
+fn check_statements(statements: &[Option<Statement>], checkpoint: Option<&Checkpoint>, report: &mut Report) {
+    let mut previous: Option<Hash> = Some([0; 32]);
+    for (number, statement) in (0..).zip(statements) {
+        let mut fault = |what: &str| {
+            report.faults.push(Fault {
+                code: "LEDGER-027",
+                what: what.into(),
+                place: format!("entry {number} of the main log"),
+                records: vec![whole(number, statement.as_ref())],
+                hint: "compare with another copy of the log".into(),
+            });
+        };
+        let Some(statement) = statement else {
+            fault("no stored copy of this batch statement fits the log");
+            previous = None;
+            continue;
+        };
+        if statement.segment != number || checkpoint.is_some_and(|checkpoint| checkpoint.origin != statement.origin) {
+            fault("the batch statement is that of another segment or log");
+        }
+        if previous.is_some_and(|previous| previous != statement.previous) {
+            fault("the batch statement does not continue the one before it");
+        }
+        previous = Some(statement.leaf_hash());
+    }
+}
