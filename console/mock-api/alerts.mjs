@@ -35,13 +35,13 @@ function alert(n, title, severity, technique, techniqueName, tactic, events, sta
     finding: {
       class_uid: 2004, class_name: 'Detection Finding', activity_id: 1, severity_id: severity, time: shown.time, message: title,
       finding_info: { uid, title, analytic: { name: title, type_id: 1 }, attacks: [{ technique: { uid: technique, name: techniqueName }, tactic: { name: tactic } }] },
+      evidences: [{ data: { record: shown.record, source: shown.source } }],
       metadata: { product: { name: 'Reeve', vendor_name: 'Reeve' }, version: '1.8.0' },
     },
-    matched_fields: [{ name: field, value }, { name: 'device.hostname', value: shown.host }],
-    event: { record: shown.record, part: shown.part },
+    matched_fields: { [field]: value, 'device.hostname': shown.host },
     rule_text: ruleText(title, LEVELS[severity], technique, field, value.slice(0, 24)),
     author: 'Reeve contributors',
-    history: [{ at: iso(shown.time + 1400), actor: 'reeve', action: 'created', detail: 'rule matched on arrival' }],
+    history: [],
   };
 }
 

@@ -109,7 +109,7 @@ export function pipe(rows, stage, offset) {
     return { columns: [...by, 'count'], rows: [...groups].sort((a, b) => b[1] - a[1]).map(([k, n]) => [...JSON.parse(k), n]) };
   }
   if (verb === 'timechart') {
-    const span = /^(\d+)([smhd])$/.exec(words[1] ?? '');
+    const span = /^span=(\d+)([smhd])$/.exec(words[1] ?? '');
     const width = span ? Number(span[1]) * SPANS[span[2]] : 300_000;
     const name = words[words.indexOf('by') + 1];
     const groups = count(rows, (r) => JSON.stringify([new Date(Math.floor(r.time / width) * width).toISOString(), ...(words.includes('by') ? [valueOf(r, name) ?? null] : [])]));

@@ -66,7 +66,7 @@ function patchAlert({ params, body, user, res, send, fail }) {
   if (!body.reason?.trim()) return fail(res, 400, 'bad_request', 'a change needs a `reason`: it stays with the alert and in the audit ledger');
   if (body.status) found.status = body.status;
   if (body.assignee !== undefined) found.assignee = body.assignee || null;
-  found.history.push({ at: new Date().toISOString(), actor: user.name, action: body.status ? `status ${body.status}` : `assigned to ${body.assignee ?? 'nobody'}`, detail: body.reason ?? '' });
+  found.history.push({ at: new Date().toISOString(), by: user.name, change: [body.status && `status ${body.status}`, body.assignee !== undefined && `assigned to ${body.assignee || 'nobody'}`].filter(Boolean).join(', '), reason: body.reason });
   send(res, 200, found);
 }
 
@@ -105,7 +105,7 @@ export const routes = [
   ['GET', /^\/alerts$/, listAlerts],
   ['GET', /^\/alerts\/([^/]+)$/, one((id) => alerts.find((a) => a.id === id))],
   ['PATCH', /^\/alerts\/([^/]+)$/, patchAlert],
-  ['GET', /^\/incidents$/, ({ res, send }) => send(res, 200, [...incidents.values()])],
+  ['GET', /^\/incidents$/, ({ res, send }) => send(res, 200, [...incidents.values()].map(({ id, title, from, to, steps, created_at }) => ({ id, title, from, to, steps: steps.length, created_at, created_by: 'analyst' })))],
   ['POST', /^\/incidents$/, reconstruct],
   ['GET', /^\/incidents\/([^/]+)$/, one((id) => incidents.get(id))],
   ['GET', /^\/status$/, ({ res, send }) => send(res, 200, status())],

@@ -4,12 +4,18 @@ import type { AlertDetail, Json } from '../api/types';
 import { flatten, showValue } from '../util/format';
 import { highlight } from './highlight';
 
-/** The matched fields as pairs, whichever of the three shapes they come in. */
-export function matchedFields(alert: AlertDetail): [string, Json][] {
-  const fields = alert.matched_fields;
-  if (!fields) return [];
-  if (!Array.isArray(fields)) return Object.entries(fields);
-  return fields.map((f): [string, Json] => (Array.isArray(f) ? f : [f.name, f.value]));
+/** A field that matched with several values gives one pair a value. */
+export function matchedFields(alert: AlertDetail): [string, string][] {
+  return Object.entries(alert.matched_fields ?? {}).flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((v): [string, string] => [name, showValue(v)]));
+}
+
+const inside = (value: Json | undefined, key: string | number): Json | undefined => (value !== null && typeof value === 'object' ? (value as Record<string | number, Json>)[key] : undefined);
+
+/** The event the finding names as evidence, else the first record of the alert. */
+function evidenceOf(alert: AlertDetail): { record: string | undefined; part: number } {
+  const data = inside(inside(inside(alert.finding, 'evidences'), 0), 'data');
+  const record = inside(data, 'record');
+  return { record: typeof record === 'string' && /^\d+-\d+$/.test(record) ? record : alert.records[0], part: Number(inside(data, 'part') ?? 0) };
 }
 
 function Marked({ text, needles }: { text: string; needles: string[] }) {
@@ -19,9 +25,9 @@ function Marked({ text, needles }: { text: string; needles: string[] }) {
 /** The fields the rule matched, and the event as the source wrote it with those values marked. */
 export function WhyItFired({ alert }: { alert: AlertDetail }) {
   const matched = matchedFields(alert);
-  const first = alert.records[0];
-  const event = useQuery({ ...eventQuery(first ?? '', 0), enabled: first !== undefined });
-  const needles = matched.map(([, value]) => showValue(value));
+  const { record, part } = evidenceOf(alert);
+  const event = useQuery({ ...eventQuery(record ?? '', part), enabled: record !== undefined });
+  const needles = matched.map(([, value]) => value);
   const native = event.data ? flatten(event.data.native) : [];
   const names = new Set(matched.map(([name]) => name));
   return (
@@ -31,10 +37,10 @@ export function WhyItFired({ alert }: { alert: AlertDetail }) {
         {matched.length > 0 ? (
           <table className="field-table">
             <thead className="visually-hidden"><tr><th scope="col">Field</th><th scope="col">Value</th></tr></thead>
-            <tbody>{matched.map(([name, value]) => <tr key={name}><th scope="row" className="mono">{name}</th><td className="mono value-cell"><mark>{showValue(value)}</mark></td></tr>)}</tbody>
+            <tbody>{matched.map(([name, value], i) => <tr key={i}><th scope="row" className="mono">{name}</th><td className="mono value-cell"><mark>{value}</mark></td></tr>)}</tbody>
           </table>
         ) : <p className="muted">The rule counts events and names no single field.</p>}
-        {event.data?.raw_text ? <div className="stack tight"><span className="label">Record {first} as received</span><pre className="block wrap" tabIndex={0}><Marked text={event.data.raw_text} needles={needles} /></pre></div> : null}
+        {event.data?.raw_text ? <div className="stack tight"><span className="label">Record {record} as received</span><pre className="block wrap" tabIndex={0}><Marked text={event.data.raw_text} needles={needles} /></pre></div> : null}
         {native.length > 0 ? (
           <details>
             <summary>All {native.length} native fields</summary>

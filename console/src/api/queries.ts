@@ -1,7 +1,7 @@
 // Every read of the console as a query, so that pages share one cache and one set of keys.
 import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
 import { apiUrl, change, get } from './client';
-import type { AlertChange, AlertDetail, AlertPage, Evidence, Fields, FullEvent, Histogram, Incident, Json, Session, Verification } from './types';
+import type { AlertChange, AlertDetail, AlertPage, Evidence, Fields, FullEvent, Histogram, Incident, IncidentRow, Json, Session, Verification } from './types';
 
 export interface Range { q: string; from: string; to: string }
 
@@ -18,6 +18,18 @@ export const eventQuery = (record: string, part: number) =>
 
 export const evidenceQuery = (record: string) =>
   queryOptions({ queryKey: ['evidence', record], queryFn: ({ signal }) => get<Evidence>(apiUrl(`/records/${record}/evidence`), signal), staleTime: 60_000 });
+
+/**
+ * The seal of a record's whole segment. A segment is sealed as one, so one question answers for every row of it:
+ * a list of a thousand rows asks a handful of times, not a thousand.
+ */
+export const sealQuery = (record: string) =>
+  queryOptions({
+    queryKey: ['seal', record.split('-')[0]],
+    queryFn: async ({ signal }) => ({ asked: record, ...(await get<Evidence>(apiUrl(`/records/${record}/evidence`), signal)) }),
+    staleTime: 60_000,
+    refetchInterval: (query) => (query.state.data?.state === 'pending' ? 20_000 : false),
+  });
 
 export const verificationKey = (record: string) => ['verification', record];
 export const verify = (record: string) => change<Verification>('POST', apiUrl(`/records/${record}/verify`), {});
@@ -40,7 +52,7 @@ export const incidentsQuery = () =>
   queryOptions({
     queryKey: ['incidents'],
     queryFn: async ({ signal }) => {
-      const answer = await get<Incident[] | { incidents: Incident[] }>(apiUrl('/incidents'), signal);
+      const answer = await get<IncidentRow[] | { incidents: IncidentRow[] }>(apiUrl('/incidents'), signal);
       return Array.isArray(answer) ? answer : answer.incidents;
     },
   });

@@ -32,6 +32,7 @@ export interface Cost {
   matched?: number | null;
   truncated?: boolean;
   next_cursor?: string | number | null;
+  notes?: string[];
 }
 
 export interface Progress { rows_scanned?: number; files?: number; files_total?: number; elapsed_ms?: number }
@@ -42,6 +43,7 @@ export type SearchLine =
   | { type: 'row'; row: Row }
   | ({ type: 'progress' } & Progress)
   | { type: 'table'; columns: Json[]; rows: Json[][] }
+  | { type: 'note'; message: string }
   | { type: 'done'; cost: Cost }
   | { type: 'error'; error: ApiErrorBody };
 
@@ -92,9 +94,9 @@ export interface AlertSummary {
   techniques?: Technique[];
   finding?: Json;
 }
-export interface HistoryEntry { at: string; actor?: string | null; action?: string | null; detail?: string | null; [key: string]: Json | undefined }
+export interface HistoryEntry { at: string; by?: string | null; change?: string | null; reason?: string | null }
 export interface AlertDetail extends AlertSummary {
-  matched_fields?: ({ name: string; value: Json } | [string, string])[] | Record<string, Json>;
+  matched_fields?: Record<string, Json> | null;
   rule_text?: string | null;
   author?: string | null;
   history?: HistoryEntry[];
@@ -131,6 +133,8 @@ export interface ProcessNode {
   records?: string[];
   children?: ProcessNode[];
 }
+/** An incident in the list. */
+export interface IncidentRow { id: string; title: string; from: string; to: string; steps: number; created_at?: string | null; created_by?: string | null }
 export interface Incident {
   id: string;
   title: string;

@@ -1,4 +1,4 @@
-import { useRef, useState, type KeyboardEvent } from 'react';
+import { useEffect, useRef, useState, type KeyboardEvent } from 'react';
 import { Link } from '@tanstack/react-router';
 import type { ProcessNode } from '../api/types';
 import { EvidenceBadge } from '../ui/evidence';
@@ -40,14 +40,21 @@ function Detail({ node }: { node: ProcessNode }) {
 /** Processes as a tree one walks with the arrow keys. */
 export function ProcessTree({ roots, selected, onSelect }: { roots: ProcessNode[]; selected: number | undefined; onSelect: (n: number) => void }) {
   const [folded, setFolded] = useState<ReadonlySet<string>>(new Set());
-  const [chosen, setChosen] = useState<string>();
+  const [picked, setPicked] = useState<{ key: string; step: number | undefined }>();
   const tree = useRef<HTMLDivElement>(null);
   const placed = place(roots, folded);
-  const current = placed.find((p) => p.key === chosen) ?? placed.find((p) => selected !== undefined && p.node.step === selected) ?? placed[0];
+  // A pick holds until another step is selected elsewhere.
+  const current = placed.find((p) => p.key === picked?.key && (picked.step === selected || p.node.step === selected)) ?? placed.find((p) => selected !== undefined && p.node.step === selected) ?? placed[0];
+
+  // A step chosen elsewhere brings its process into sight, without moving the page.
+  const row = current?.row;
+  useEffect(() => {
+    if (tree.current && row !== undefined) tree.current.scrollTop = Math.max(0, row * ROW - tree.current.clientHeight / 2);
+  }, [selected, row]);
 
   function choose(p: Placed | undefined) {
     if (!p) return;
-    setChosen(p.key);
+    setPicked({ key: p.key, step: p.node.step ?? selected });
     if (p.node.step) onSelect(p.node.step);
     tree.current?.querySelectorAll<HTMLElement>('[role="treeitem"]')[p.row]?.focus();
   }

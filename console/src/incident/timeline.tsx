@@ -52,7 +52,7 @@ export function Timeline({ incident, selected, onSelect }: Props) {
       {view ? <button type="button" className="button small zoom-out" onClick={() => setView(undefined)}>Show all</button> : null}
       <svg width={width} height={drawn.height} role="group" aria-label={`Timeline of ${incident.steps.length} steps on ${drawn.lanes.length} hosts`}
         onPointerDown={(e) => { e.currentTarget.setPointerCapture(e.pointerId); setDrag([at(e), at(e)]); }} onPointerMove={(e) => { if (drag) setDrag([drag[0], at(e)]); }} onPointerUp={onPointerUp} onDoubleClick={() => setView(undefined)}>
-        <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 .5 7.500 4 0 7.500Z" /></marker></defs>
+        <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerUnits="userSpaceOnUse" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 .5 7.500 4 0 7.500Z" /></marker></defs>
         <text className="axis" x={12} y={16}>{formatTime(from, zone, 'seconds').slice(0, 10)} {zoneName(from, zone)}</text>
         {drawn.ticks.map((t) => <g key={t.at} className="tick"><line x1={t.x} x2={t.x} y1={TOP} y2={drawn.height - 8} /><text x={t.x} y={16}>{span > 172_800_000 ? formatTime(t.at, zone, 'seconds').slice(5, 16) : formatTime(t.at, zone, style).slice(style === 'clock' ? 0 : 11, style === 'clock' ? 8 : span < 7_200_000 ? 19 : 16)}</text></g>)}
         {drawn.lanes.map((l) => <g key={l.host} className="lane"><line x1={LEFT} x2={width - 24} y1={l.y} y2={l.y} /><text x={12} y={l.y + 4}>{l.host.length > 16 ? `${l.host.slice(0, 15)}…` : l.host}<title>{l.host}</title></text></g>)}

@@ -10,7 +10,7 @@ import { StatusChip } from '../ui/alert-status';
 import { Crumbs } from '../ui/crumbs';
 import { Severity, Time } from '../ui/marks';
 import { Empty, Failure, Loading } from '../ui/notice';
-import { formatCount, humanise } from '../util/format';
+import { formatCount } from '../util/format';
 import { paths } from '../util/paths';
 import { toIso } from '../util/time';
 import { toast } from '../util/toast';
@@ -22,7 +22,7 @@ function History({ alert }: { alert: AlertDetail }) {
   return (
     <ol className="history">
       {[...alert.history].reverse().map((h, i) => (
-        <li key={i}><Time value={h.at} style="seconds" zone /> <strong>{h.actor ?? 'reeve'}</strong> {humanise(h.action ?? '').toLowerCase()}{h.detail ? <span className="muted"> – {h.detail}</span> : null}</li>
+        <li key={i}><Time value={h.at} style="seconds" zone /> <strong>{h.by || 'reeve'}</strong> {h.change}{h.reason ? <div className="muted">{h.reason}</div> : null}</li>
       ))}
     </ol>
   );
@@ -62,15 +62,15 @@ export function AlertPage() {
             <header><h2>Summary</h2></header>
             <div className="body">
               <dl className="facts">
-                <dt>Host</dt><dd>{alert.host ?? '–'}</dd>
-                <dt>User</dt><dd>{alert.user ?? '–'}</dd>
+                <dt>Host</dt><dd>{alert.host || '–'}</dd>
+                <dt>User</dt><dd>{alert.user || '–'}</dd>
                 <dt>First seen</dt><dd><Time value={alert.first_at} zone /></dd>
                 <dt>Last seen</dt><dd><Time value={alert.last_at} zone /></dd>
                 <dt>Events</dt><dd>{formatCount(alert.count)}</dd>
                 <dt>Technique</dt><dd>{alert.techniques?.length ? alert.techniques.map((t) => <div key={t.uid}><span className="mono">{t.uid}</span> {t.name}</div>) : '–'}</dd>
                 <dt>Rule</dt><dd className="mono">{alert.rule_uid ?? '–'}</dd>
-                <dt>Rule author</dt><dd>{alert.author ?? 'not named'}</dd>
-                <dt>Assignee</dt><dd>{alert.assignee ?? 'nobody'}</dd>
+                <dt>Rule author</dt><dd>{alert.author || 'not named'}</dd>
+                <dt>Assignee</dt><dd>{alert.assignee || 'nobody'}</dd>
               </dl>
             </div>
           </section>

@@ -17,13 +17,13 @@ const route = getRouteApi('/shell/alerts');
 const COLUMNS: GridColumn<AlertSummary>[] = [
   { id: 'severity', header: 'Severity', size: 108, cell: (a) => <Severity id={a.severity_id} /> },
   { id: 'status', header: 'Status', size: 112, cell: (a) => <StatusChip status={a.status} /> },
-  { id: 'title', header: 'Rule', size: 300, grow: true, cell: (a) => <strong className="alert-title" title={a.title}>{a.title}</strong> },
+  { id: 'title', header: 'Rule', size: 260, grow: true, cell: (a) => <strong className="alert-title" title={a.title}>{a.title}</strong> },
   { id: 'techniques', header: 'ATT&CK', size: 116, cell: (a) => <>{a.techniques?.map((t) => <span key={t.uid} className="chip mono" title={t.name ?? undefined}>{t.uid}</span>)}</> },
   { id: 'host', header: 'Host', size: 96, cell: (a) => a.host ?? '' },
-  { id: 'user', header: 'User', size: 96, cell: (a) => a.user ?? '' },
+  { id: 'user', header: 'User', size: 88, cell: (a) => a.user ?? '' },
   { id: 'count', header: 'Events', size: 66, cell: (a) => formatCount(a.count) },
-  { id: 'last', header: 'Last seen', size: 152, cell: (a) => <span className="mono"><Time value={a.last_at} style="seconds" /></span> },
-  { id: 'assignee', header: 'Assignee', size: 92, cell: (a) => a.assignee ?? <span className="muted">nobody</span> },
+  { id: 'last', header: 'Last seen', size: 170, cell: (a) => <span className="mono"><Time value={a.last_at} style="seconds" /></span> },
+  { id: 'assignee', header: 'Assignee', size: 92, cell: (a) => a.assignee || <span className="muted">nobody</span> },
   { id: 'evidence', header: 'Evidence', size: 96, cell: (a) => (a.records[0] ? <EvidenceBadge record={a.records[0]} /> : null) },
 ];
 const rowId = (a: AlertSummary) => a.id;

@@ -19,17 +19,16 @@ export function IncidentsPage() {
       ) : (
         <section className="panel">
           <table className="plain-table">
-            <thead><tr><th scope="col">Incident</th><th scope="col">From</th><th scope="col">Lasted</th><th scope="col">Hosts</th><th scope="col">Users</th><th scope="col">Techniques</th><th scope="col" className="number">Steps</th></tr></thead>
+            <thead><tr><th scope="col">Incident</th><th scope="col">From</th><th scope="col">Lasted</th><th scope="col" className="number">Steps</th><th scope="col">Reconstructed</th><th scope="col">By</th></tr></thead>
             <tbody>
               {data.map((i) => (
                 <tr key={i.id}>
                   <td><Link {...paths.incident(i.id)}><strong>{i.title}</strong></Link></td>
                   <td className="mono"><Time value={i.from} style="seconds" zone /></td>
                   <td>{formatDuration(Date.parse(i.to) - Date.parse(i.from))}</td>
-                  <td>{i.hosts?.join(', ')}</td>
-                  <td>{i.users?.join(', ')}</td>
-                  <td>{i.techniques?.length ?? '–'}</td>
-                  <td className="number">{Array.isArray(i.steps) ? i.steps.length : i.steps}</td>
+                  <td className="number">{i.steps}</td>
+                  <td className="mono"><Time value={i.created_at} style="seconds" zone /></td>
+                  <td>{i.created_by ?? '–'}</td>
                 </tr>
               ))}
             </tbody>

@@ -13,13 +13,13 @@ import { useSearchStream, type SearchResult } from '../search/stream';
 import { TimePicker } from '../search/time-picker';
 import { formatBytes, formatCount, plural } from '../util/format';
 import type { SearchState } from '../util/paths';
-import { addTerm, filterPart, hasPipe, term, withPipe } from '../util/query';
+import { addTerm, fieldName, filterPart, hasPipe, term, withPipe } from '../util/query';
 import { formatDuration, niceSpan } from '../util/time';
 
 const route = getRouteApi('/shell/search');
 
 function CostLine({ result, onCancel }: { result: SearchResult; onCancel: () => void }) {
-  const { status, rows, table, cost, progress } = result;
+  const { status, rows, table, cost, progress, notes } = result;
   if (status === 'running') {
     return (
       <p className="cost" role="status">
@@ -35,6 +35,7 @@ function CostLine({ result, onCancel }: { result: SearchResult; onCancel: () => 
       <strong>{table ? plural(table.rows.length, 'row') : plural(cost.matched ?? rows.length, 'event')}</strong>
       {cost.truncated && !table ? <span className="chip">first {formatCount(rows.length)} shown, more below</span> : null}
       {cost.truncated && table ? <span className="chip">cut short by the server; narrow the query</span> : null}
+      {notes.map((note) => <span key={note} className="chip">{note}</span>)}
       <span className="muted">
         scanned {plural(cost.rows_scanned ?? 0, 'row')}{cost.bytes_scanned === undefined ? '' : `, ${formatBytes(cost.bytes_scanned)}`}{cost.files === undefined ? '' : `, ${plural(cost.files, 'file')}`}{cost.files_pruned ? ` (${formatCount(cost.files_pruned)} skipped)` : ''} in {formatDuration(cost.elapsed_ms ?? 0)}
       </span>
@@ -66,7 +67,7 @@ export function SearchPage() {
   const names = useMemo(() => (fields.data?.fields ?? []).map((f) => ({ name: f.name, detail: f.distinct === undefined ? (f.kind ?? '') : plural(f.distinct, 'value') })), [fields.data]);
 
   const filter = (name: string, value: string | number | boolean, out: boolean) => go({ q: addTerm(q, term(name, value), out) });
-  const pipe = (verb: 'top' | 'rare' | 'timechart', name: string) => go({ q: withPipe(q, verb === 'timechart' ? `timechart ${niceSpan(Date.parse(to ?? '') - Date.parse(from ?? ''))} by ${name}` : `${verb} 10 ${name}`) });
+  const pipe = (verb: 'top' | 'rare' | 'timechart', name: string) => go({ q: withPipe(q, verb === 'timechart' ? `timechart span=${niceSpan(Date.parse(to ?? '') - Date.parse(from ?? ''))} by ${fieldName(name)}` : `${verb} 10 ${fieldName(name)}`) });
 
   return (
     <div className="search-page">

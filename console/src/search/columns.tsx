@@ -7,7 +7,7 @@ import { Popover } from '../ui/popover';
 import { showValue } from '../util/format';
 
 const BUILT_IN: Record<string, GridColumn<Row>> = {
-  time: { id: 'time', header: 'Time', size: 188, cell: (r) => <span className="mono"><Time value={r.time} certainty={r.time_certainty} /></span> },
+  time: { id: 'time', header: 'Time', size: 206, cell: (r) => <span className="mono"><Time value={r.time} certainty={r.time_certainty} /></span> },
   host: { id: 'host', header: 'Host', size: 96, cell: (r) => r.host ?? '' },
   class: { id: 'class', header: 'Class', size: 148, cell: (r) => r.class_name ?? '' },
   summary: { id: 'summary', header: 'Summary', size: 260, grow: true, cell: (r) => <span title={r.summary ?? undefined}>{r.summary}</span> },
@@ -18,7 +18,7 @@ const BUILT_IN: Record<string, GridColumn<Row>> = {
 export const DEFAULT_COLUMNS = ['time', 'host', 'class', 'summary', 'severity'];
 
 const EVIDENCE: GridColumn<Row> = { id: 'evidence', header: 'Evidence', size: 96, cell: (r) => <EvidenceBadge record={r.record} /> };
-const TWIST: GridColumn<Row> = { id: 'expand', header: '', size: 34, cell: () => <span className="twist" aria-hidden="true"><Icon name="right" size={12} /></span> };
+const TWIST: GridColumn<Row> = { id: 'expand', header: '', size: 40, cell: () => <span className="twist" aria-hidden="true"><Icon name="right" size={12} /></span> };
 
 /** Columns by name: the built-in ones, or any field of the event. The evidence badge is on every row. */
 export function resultColumns(names: string[]): GridColumn<Row>[] {

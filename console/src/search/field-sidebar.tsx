@@ -1,5 +1,6 @@
 import { useState } from 'react';
 import { useQuery } from '@tanstack/react-query';
+import { ApiError } from '../api/client';
 import { fieldsQuery, type Range } from '../api/queries';
 import type { FieldSummary } from '../api/types';
 import { Icon } from '../ui/icons';
@@ -73,7 +74,7 @@ export function FieldSidebar({ range, onFilter, onPipe }: Props) {
         <input className="input" type="search" aria-label="Find a field" placeholder="Find a field" value={needle} onChange={(e) => setNeedle(e.target.value)} />
         {data?.sampled ? <span className="muted">from a sample</span> : null}
       </div>
-      {error ? <p className="sidebar-note muted">Field values could not be read: {error.message}</p> : null}
+      {error ? <p className="sidebar-note muted">{error instanceof ApiError && error.status === 400 ? "The fields appear once the query can be read." : `Field values could not be read: ${error.message}`}</p> : null}
       {isPending ? <p className="sidebar-note muted">Counting values…</p> : null}
       {data && fields.length === 0 ? <p className="sidebar-note muted">{needle ? 'No field has this in its name.' : 'No fields, because no events match.'}</p> : null}
       <ul className="fields">

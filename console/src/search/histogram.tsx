@@ -1,7 +1,9 @@
 import { useMemo } from 'react';
 import { useQuery } from '@tanstack/react-query';
+import { ApiError } from '../api/client';
 import { histogramQuery, type Range } from '../api/queries';
-import { Chart, type ChartSeries } from '../ui/chart';
+import { Chart } from '../ui/chart';
+import type { ChartSeries } from '../ui/chart-data';
 import { SEVERITIES, formatCount } from '../util/format';
 import { formatDuration, toIso } from '../util/time';
 
@@ -21,7 +23,7 @@ export function Histogram({ range, onNarrow }: Props) {
     return { times: buckets.map((b) => Date.parse(b.at)), series: list, total: buckets.reduce((sum, b) => sum + b.count, 0), busy: buckets.filter((b) => b.count > 0) };
   }, [data]);
 
-  if (error || !data) return <div className="histogram empty">{error ? <span className="muted">{range.q.includes('|') ? 'The histogram shows what stands before the first pipe.' : 'No histogram for this query.'}</span> : null}</div>;
+  if (error || !data) return <div className="histogram empty">{error ? <span className="muted">{error instanceof ApiError && error.status !== 400 ? `The histogram could not be read: ${error.message}` : 'The histogram appears once the query can be read.'}</span> : null}</div>;
   const first = busy[0];
   const last = busy[busy.length - 1];
   const width = data.bucket_ms;

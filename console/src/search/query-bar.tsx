@@ -1,6 +1,6 @@
 import { useEffect, useId, useRef, useState, type KeyboardEvent } from 'react';
 import type { ApiErrorBody } from '../api/types';
-import { completions } from '../util/query';
+import { charOffset, completions } from '../util/query';
 
 interface Props {
   value: string;
@@ -21,7 +21,7 @@ export function QueryBar({ value, fields, error, onSubmit }: Props) {
 
   const offer = cursor === undefined ? undefined : completions(text, cursor, fields);
   const shownError = error && text === value ? error : undefined;
-  const offset = typeof shownError?.offset === 'number' ? Math.min(shownError.offset, text.length) : undefined;
+  const offset = typeof shownError?.offset === 'number' ? charOffset(text, shownError.offset) : undefined;
 
   function accept(index: number) {
     const option = offer?.options[index];

@@ -11,9 +11,11 @@ export interface SearchResult {
   progress: Progress;
   cost: Cost | undefined;
   error: ApiErrorBody | undefined;
+  /** What the server wants known, such as a field that no event has. */
+  notes: string[];
 }
 
-const NOTHING: SearchResult = { status: 'idle', rows: [], table: undefined, progress: {}, cost: undefined, error: undefined };
+const NOTHING: SearchResult = { status: 'idle', rows: [], table: undefined, progress: {}, cost: undefined, error: undefined, notes: [] };
 const PAGE = 500;
 const PAINT_EVERY_MS = 80;
 
@@ -27,7 +29,8 @@ export function fold(result: SearchResult, lines: SearchLine[]): SearchResult {
     if (line.type === 'row') rows.push(line.row);
     else if (line.type === 'table') next.table = { columns: line.columns.map(columnName), rows: [...(next.table?.rows ?? []), ...line.rows] };
     else if (line.type === 'progress') next.progress = line;
-    else if (line.type === 'done') Object.assign(next, { cost: line.cost, status: 'done' });
+    else if (line.type === 'note') next.notes = [...next.notes, line.message];
+    else if (line.type === 'done') Object.assign(next, { cost: line.cost, status: 'done', notes: [...next.notes, ...(line.cost.notes ?? [])] });
     else if (line.type === 'error') Object.assign(next, { error: line.error, status: 'error' });
   }
   if (rows.length > 0) next.rows = [...result.rows, ...rows];

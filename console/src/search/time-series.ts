@@ -1,5 +1,5 @@
 import type { TableData } from '../api/types';
-import type { ChartSeries } from '../ui/chart';
+import type { ChartSeries } from '../ui/chart-data';
 import { showValue } from '../util/format';
 
 const PALETTE = ['var(--sev-1)', 'var(--sev-2)', 'var(--sev-3)', 'var(--sev-4)', 'var(--sev-6)', 'var(--sev-5)', 'var(--good)', 'var(--sev-0)'];

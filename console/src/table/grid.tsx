@@ -33,9 +33,10 @@ export function Grid<T extends object>({ label, rows, columns, rowId, detail, on
   const [active, setActive] = useState(-1);
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
 
-  const defs = useMemo(() => columns.map((c) => ({ id: c.id, accessorFn: (row: T) => row, header: c.header, size: c.size, minSize: 48 })), [columns]);
+  const defs = useMemo(() => columns.map((c) => ({ id: c.id, accessorFn: (row: T) => row, header: c.header, size: c.size, minSize: Math.min(48, c.size) })), [columns]);
   const table = useTable({ features, columns: defs, data: rows, columnResizeMode: 'onChange', getRowId: rowId });
   const headers = table.getHeaderGroups()[0]?.headers ?? [];
+  const least = headers.reduce((sum, h) => sum + h.getSize(), 0);
   const template = headers.map((h, i) => (columns[i]?.grow ? `minmax(${h.getSize()}px, 1fr)` : `${h.getSize()}px`)).join(' ');
 
   const virtual = useVirtualizer({
@@ -64,7 +65,7 @@ export function Grid<T extends object>({ label, rows, columns, rowId, detail, on
 
   return (
     <div ref={scroller} className="grid" role="grid" tabIndex={0} aria-label={label} aria-rowcount={rows.length + 1} aria-colcount={columns.length} aria-activedescendant={active >= 0 ? `${id}-${active}` : undefined}>
-      <div className="head" role="rowgroup">
+      <div className="head" role="rowgroup" style={{ minWidth: least }}>
         <div className="grid-row" role="row" aria-rowindex={1} style={{ gridTemplateColumns: template }}>
           {headers.map((h, i) => (
             <div key={h.id} role="columnheader">
@@ -74,7 +75,7 @@ export function Grid<T extends object>({ label, rows, columns, rowId, detail, on
           ))}
         </div>
       </div>
-      <div className="items" role="rowgroup" style={{ height: virtual.getTotalSize() }}>
+      <div className="items" role="rowgroup" style={{ height: virtual.getTotalSize(), minWidth: least }}>
         {virtual.getVirtualItems().map((item) => {
           const row = rows[item.index];
           if (!row) return null;

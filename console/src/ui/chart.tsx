@@ -4,8 +4,8 @@ import uPlot from 'uplot';
 import { usePreferences } from '../util/preferences';
 import { formatCount } from '../util/format';
 import { formatTime } from '../util/time';
+import { stack, type ChartSeries } from './chart-data';
 
-export interface ChartSeries { label: string; color: string; values: number[] }
 interface Props {
   label: string;
   /** Start of each bar, milliseconds. */
@@ -27,12 +27,6 @@ function resolve(host: HTMLElement, color: string): string {
   return value;
 }
 
-/** Sums from the bottom up; drawn largest first, each series covers the part that is not its own. */
-export function stack(series: ChartSeries[]): number[][] {
-  let below: number[] = [];
-  return series.map((s) => (below = s.values.map((v, i) => v + (below[i] ?? 0))));
-}
-
 function options(host: HTMLElement, props: Props, zone: 'utc' | 'local', width: number): uPlot.Options {
   const { series, widthMs, height, onSelect } = props;
   const muted = resolve(host, 'var(--muted)');
@@ -43,7 +37,7 @@ function options(host: HTMLElement, props: Props, zone: 'utc' | 'local', width: 
     width,
     height,
     legend: { show: false },
-    padding: [8, 12, 0, 0],
+    padding: [8, 22, 0, 0],
     scales: { x: { time: true, range: (_, min, max) => [min, max + widthMs / 1000] }, y: { range: (_, __, max) => [0, Math.max(1, max * 1.06)] } },
     tzDate: (ts) => (zone === 'utc' ? uPlot.tzDate(new Date(ts * 1000), 'Etc/UTC') : new Date(ts * 1000)),
     cursor: { y: false, points: { show: false }, drag: { x: onSelect !== undefined, y: false, setScale: false, dist: 4 } },

@@ -1,7 +1,7 @@
 // The evidence badge: what is known about a record's integrity, and a click to check it again.
 import { useEffect, useState } from 'react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { evidenceQuery, proofUrl, verificationKey, verify } from '../api/queries';
+import { evidenceQuery, proofUrl, sealQuery, verificationKey, verify } from '../api/queries';
 import type { EvidenceState, Verification } from '../api/types';
 import { Icon, type IconName } from './icons';
 import { Popover } from './popover';
@@ -23,8 +23,11 @@ export function useEvidence(record: string): EvidenceState | undefined {
     return () => clearTimeout(timer);
   }, []);
   const verification = useQuery<Verification>({ queryKey: verificationKey(record), queryFn: () => verify(record), enabled: false, staleTime: Infinity });
-  const evidence = useQuery({ ...evidenceQuery(record), enabled: settled });
-  return verification.data?.state ?? evidence.data?.state;
+  const seal = useQuery({ ...sealQuery(record), enabled: settled });
+  // A failure is of one record, not of its neighbours: those ask for themselves.
+  const foreign = seal.data?.state === 'failed' && seal.data.asked !== record;
+  const own = useQuery({ ...evidenceQuery(record), enabled: settled && foreign });
+  return verification.data?.state ?? (foreign ? own.data?.state : seal.data?.state);
 }
 
 export function useVerify(record: string) {

@@ -1,5 +1,11 @@
 // Edits to a query text that keep what the person wrote: conditions go before the first pipe, quotes are respected.
 
+/** Where a byte offset in UTF-8 lies in the text, as the server counts bytes and the browser does not. */
+export function charOffset(text: string, bytes: number): number {
+  const head = new TextEncoder().encode(text).subarray(0, bytes);
+  return new TextDecoder().decode(head).length;
+}
+
 /** Where the first `|` outside quotation marks stands, or the length of the text. */
 export function pipeOffset(q: string): number {
   let quoted = false;
@@ -15,7 +21,12 @@ export const filterPart = (q: string) => q.slice(0, pipeOffset(q)).trim();
 export const hasPipe = (q: string) => pipeOffset(q) < q.length;
 
 export const quote = (value: string) => `"${value.replace(/\\/g, '\\\\').replace(/"/g, '\\"')}"`;
-export const term = (name: string, value: string | number | boolean) => (typeof value === 'string' ? `${name}:${quote(value)}` : `${name}:${value}`);
+/** A name as the query language takes it: positions in lists fall away, odd characters need backticks. */
+export function fieldName(name: string): string {
+  const plain = name.replace(/\[\d+\]/g, '');
+  return /^[A-Za-z_@][\w.@-]*$/.test(plain) ? plain : `\`${plain}\``;
+}
+export const term = (name: string, value: string | number | boolean) => `${fieldName(name)}:${typeof value === 'string' ? quote(value) : value}`;
 
 function hasTopLevelOr(filter: string): boolean {
   let depth = 0;

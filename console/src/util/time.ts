@@ -48,8 +48,13 @@ export function formatTime(value: string | number | null | undefined, zone: Zone
 export function formatDuration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${+(ms / 1000).toFixed(1)} s`;
-  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
-  if (ms < 86_400_000) return `${Math.floor(ms / 3_600_000)} h ${Math.round((ms % 3_600_000) / 60_000)} min`;
+  const two = (unit: number, big: string, small: string) => {
+    const count = Math.round(ms / unit);
+    const rest = count % 60;
+    return `${Math.floor(count / 60)} ${big}${rest > 0 ? ` ${rest} ${small}` : ''}`;
+  };
+  if (ms < 3_600_000) return two(1000, 'min', 's');
+  if (ms < 86_400_000) return two(60_000, 'h', 'min');
   return `${+(ms / 86_400_000).toFixed(1)} days`;
 }
 

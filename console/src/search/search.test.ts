@@ -1,0 +1,54 @@
+import { describe, expect, test } from 'vitest';
+import { stack } from '../ui/chart-data';
+import { defaultRange, extentOf, presetRange } from './range';
+import { fold, type SearchResult } from './stream';
+import { timeSeries } from './time-series';
+
+const NOW = Date.parse('2026-11-21T12:00:00Z');
+
+describe('where a search starts', () => {
+  test('the last 24 hours while events still come', () => {
+    expect(defaultRange(NOW, { first: NOW - 9e9, last: NOW - 1000 })).toEqual({ from: '2026-11-20T12:00:00.000Z', to: '2026-11-21T12:00:00.000Z' });
+  });
+  test('all of a short recording from the past', () => {
+    expect(defaultRange(NOW, { first: Date.parse('2026-01-02T03:00:00.5Z'), last: Date.parse('2026-01-02T04:00:00.5Z') })).toEqual({ from: '2026-01-02T03:00:00.000Z', to: '2026-01-02T04:00:01.000Z' });
+  });
+  test('the end is exclusive, so the very last event is inside', () => {
+    expect(presetRange('all', NOW, { first: NOW, last: NOW })).toEqual({ from: '2026-11-21T12:00:00.000Z', to: '2026-11-21T12:00:01.000Z' });
+  });
+  test('a status without times gives no extent', () => expect(extentOf({ lake: { events: 0 } })).toBeUndefined());
+});
+
+describe('folding the stream', () => {
+  const empty: SearchResult = { status: 'running', rows: [], table: undefined, progress: {}, cost: undefined, error: undefined, notes: [] };
+  const row = { record: '1-0', part: 0, time: '2026-11-20T00:00:00Z' };
+  test('rows add up and the end brings the cost', () => {
+    const one = fold(empty, [{ type: 'row', row }]);
+    const two = fold(one, [{ type: 'row', row }, { type: 'done', cost: { matched: 9, truncated: true, next_cursor: 'x' } }]);
+    expect(two.rows).toHaveLength(2);
+    expect(two.status).toBe('done');
+    expect(two.cost?.next_cursor).toBe('x');
+    expect(one.rows).toHaveLength(1);
+  });
+  test('an error keeps what was found', () => {
+    const failed = fold(fold(empty, [{ type: 'row', row }]), [{ type: 'error', error: { code: 'query', message: 'no', offset: 3 } }]);
+    expect([failed.status, failed.rows.length, failed.error?.offset]).toEqual(['error', 1, 3]);
+  });
+  test('column names may come as objects', () => {
+    expect(fold(empty, [{ type: 'table', columns: [{ name: 'host' }, 'count'], rows: [['web1', 2]] }]).table).toEqual({ columns: ['host', 'count'], rows: [['web1', 2]] });
+  });
+});
+
+describe('tables over time', () => {
+  const [t0, t2] = ['2026-11-20T09:00:00Z', '2026-11-20T09:10:00Z'];
+  test('long shape becomes series, missing bars are zero', () => {
+    const s = timeSeries({ columns: ['time', 'host', 'count'], rows: [[t0, 'web1', 4], ['2026-11-20T09:05:00Z', 'db1', 1], [t2, 'web1', 2]] });
+    expect(s?.series.map((x) => [x.label, x.values])).toEqual([['web1', [4, 0, 2]], ['db1', [0, 1, 0]]]);
+    expect(s?.widthMs).toBe(300_000);
+  });
+  test('wide shape has a series a column', () => {
+    expect(timeSeries({ columns: ['time', 'web1', 'db1'], rows: [[t0, 1, 2], [t2, 3, null]] })?.series.map((x) => x.values)).toEqual([[2, 0], [1, 3]].reverse());
+  });
+  test('no time, no chart', () => expect(timeSeries({ columns: ['host', 'count'], rows: [['web1', 3]] })).toBeUndefined());
+  test('stacking sums from the bottom up', () => expect(stack([{ label: '', color: '', values: [1, 2] }, { label: '', color: '', values: [3, 0] }])).toEqual([[1, 2], [4, 2]]));
+});
