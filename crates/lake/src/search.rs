@@ -121,7 +121,8 @@ pub struct ColumnInfo {
 }
 
 /// What an answer cost, and whether it is whole.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Cost {
     /// Rows that scans looked at.
     pub rows_scanned: u64,
