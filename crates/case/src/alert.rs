@@ -133,6 +133,27 @@ pub struct AlertPage {
     pub total: u64,
 }
 
+/// One finding in the queue, with the alert it joined.
+#[derive(Clone, Debug)]
+pub struct Raised {
+    /// The alert.
+    pub alert: String,
+    /// The rule.
+    pub rule_uid: String,
+    /// The event's first record.
+    pub record: RecordId,
+    /// Which event of it.
+    pub part: u32,
+    /// When the event happened, to the millisecond.
+    pub at: Timestamp,
+    /// The rule's title.
+    pub title: String,
+    /// The rule's level.
+    pub level: String,
+    /// ATT&CK techniques as `[{"uid","name"}]`.
+    pub techniques: Value,
+}
+
 /// A change somebody makes to an alert.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -205,6 +226,32 @@ impl Store {
         Ok(found)
     }
 
+    /// Every finding whose event happened from `from` to `to`, earliest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn findings(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Raised>, Error> {
+        let db = self.db.lock();
+        let mut statement = db.prepare_cached(
+            "SELECT raised.alert, raised.rule_uid, raised.record, raised.part, raised.at, alert.title, alert.level, alert.techniques
+             FROM raised JOIN alert ON alert.id = raised.alert WHERE raised.at BETWEEN ?1 AND ?2
+             ORDER BY raised.at, raised.record, raised.part, raised.rule_uid LIMIT ?3",
+        )?;
+        let rows = statement.query_map(params![from.as_millisecond(), to.as_millisecond(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            Ok(Raised {
+                alert: row.get(0)?,
+                rule_uid: row.get(1)?,
+                record: RecordId::unpack(row.get::<_, i64>(2)?.cast_unsigned()),
+                part: row.get(3)?,
+                at: Timestamp::from_millisecond(row.get(4)?).unwrap_or_default(),
+                title: row.get(5)?,
+                level: row.get(6)?,
+                techniques: serde_json::from_str(&row.get::<_, String>(7)?).unwrap_or(Value::Null),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Changes an alert. The request must be in the audit ledger already (`change.request`).
     ///
     /// # Errors
@@ -260,8 +307,8 @@ fn take_one(db: &Connection, finding: &NewFinding) -> Result<bool, Error> {
         }
         None => insert(db, finding, at)?,
     };
-    db.prepare_cached("INSERT INTO raised(rule_uid, record, part, alert) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![finding.rule_uid, record, finding.part, id])?;
+    db.prepare_cached("INSERT INTO raised(rule_uid, record, part, alert, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![finding.rule_uid, record, finding.part, id, at])?;
     Ok(true)
 }
 

@@ -5,7 +5,7 @@ mod alert;
 mod incident;
 mod store;
 
-pub use alert::{Alert, AlertFilter, AlertPage, AlertStatus, Change, NewFinding};
+pub use alert::{Alert, AlertFilter, AlertPage, AlertStatus, Change, NewFinding, Raised};
 pub use incident::IncidentRow;
 pub use store::Store;
 

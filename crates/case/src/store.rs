@@ -29,9 +29,10 @@ impl Store {
              CREATE INDEX IF NOT EXISTS alert_group ON alert(rule_uid, host, user, last_at);
              CREATE INDEX IF NOT EXISTS alert_order ON alert(severity_id DESC, last_at DESC);
              CREATE TABLE IF NOT EXISTS raised(
-                 rule_uid TEXT NOT NULL, record INTEGER NOT NULL, part INTEGER NOT NULL, alert TEXT NOT NULL,
+                 rule_uid TEXT NOT NULL, record INTEGER NOT NULL, part INTEGER NOT NULL, alert TEXT NOT NULL, at INTEGER NOT NULL,
                  PRIMARY KEY(rule_uid, record, part)) WITHOUT ROWID;
              CREATE INDEX IF NOT EXISTS raised_alert ON raised(alert, record);
+             CREATE INDEX IF NOT EXISTS raised_at ON raised(at);
              CREATE TABLE IF NOT EXISTS history(
                  alert TEXT NOT NULL, at TEXT NOT NULL, by TEXT NOT NULL, change TEXT NOT NULL, reason TEXT NOT NULL, request TEXT NOT NULL);
              CREATE INDEX IF NOT EXISTS history_alert ON history(alert);
