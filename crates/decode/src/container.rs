@@ -91,15 +91,14 @@ pub(crate) struct Guard<R> {
     packed: Rc<Cell<u64>>,
     unpacked: u64,
     ratio_max: u64,
+    free: u64,
     bytes_max: u64,
 }
 
-/// Below this many unpacked bytes no ratio is suspicious.
-const RATIO_FREE: u64 = 256 << 20;
-
 impl<R> Guard<R> {
     pub(crate) fn new(inner: R, packed: Rc<Cell<u64>>, limits: &Limits) -> Self {
-        Self { inner, packed, unpacked: 0, ratio_max: limits.expand_ratio_max, bytes_max: limits.expand_bytes_max }
+        let (ratio_max, free, bytes_max) = (limits.expand_ratio_max, limits.expand_free_bytes, limits.expand_bytes_max);
+        Self { inner, packed, unpacked: 0, ratio_max, free, bytes_max }
     }
 }
 
@@ -108,7 +107,7 @@ impl<R: Read> Read for Guard<R> {
         let len = self.inner.read(out)?;
         self.unpacked += len as u64;
         let packed = self.packed.get().max(1);
-        if self.unpacked > self.bytes_max || (self.unpacked > RATIO_FREE && self.unpacked / packed > self.ratio_max) {
+        if self.unpacked > self.bytes_max || (self.unpacked > self.free && self.unpacked / packed > self.ratio_max) {
             return Err(io::Error::other(Bomb { packed, unpacked: self.unpacked }));
         }
         Ok(len)

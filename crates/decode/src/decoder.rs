@@ -84,6 +84,9 @@ pub const DECODERS: &[&str] = &[
 pub struct Hint {
     /// Records are text of no known shape; nothing else is tried.
     pub plain_text: bool,
+    /// Also read the records that an EVTX chunk no longer counts but still holds in its unused space, named `evtx.recovered`.
+    /// In damaged chunks they are read in any case.
+    pub recover_deleted: bool,
 }
 
 /// Reads the raw records of one source's stream, in order, into events.
@@ -100,7 +103,8 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for one stream.
     pub fn new(hint: Hint) -> Self {
-        Self { hint, encoding: Encoding::Utf8, evtx: evtx::Chunks::default(), zeek: None, audit: auditd::Joiner::default() }
+        let evtx = evtx::Chunks::new(hint.recover_deleted);
+        Self { hint, encoding: Encoding::Utf8, evtx, zeek: None, audit: auditd::Joiner::default() }
     }
 
     /// Reads one raw record. `key` comes back in [`Parsed::records`], `number` in [`Parsed::number`]; `received` settles times

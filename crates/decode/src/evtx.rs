@@ -14,16 +14,18 @@ const STRING_TABLE: std::ops::Range<usize> = 128..384;
 
 /// Reads EVTX chunks: each 64 KiB chunk stands alone, with its own string and template tables.
 pub(crate) struct Chunks {
-    settings: Arc<ParserSettings>,
-}
-
-impl Default for Chunks {
-    fn default() -> Self {
-        Self { settings: Arc::new(ParserSettings::new().recover_records(true)) }
-    }
+    plain: Arc<ParserSettings>,
+    recovering: Arc<ParserSettings>,
+    always_recover: bool,
 }
 
 impl Chunks {
+    /// `always_recover` also looks for old records in the unused space of whole chunks; in damaged ones that is always done.
+    pub(crate) fn new(always_recover: bool) -> Self {
+        let (plain, recovering) = (ParserSettings::new(), ParserSettings::new().recover_records(true));
+        Self { plain: Arc::new(plain), recovering: Arc::new(recovering), always_recover }
+    }
+
     /// Reads one chunk's records. What cannot be read is emitted without a head, with its bytes and the reason.
     pub(crate) fn feed(&self, key: u64, raw: &[u8], emit: &mut dyn FnMut(Parsed<'_>)) {
         let mut bytes = raw.to_vec();
@@ -52,7 +54,8 @@ impl Chunks {
     }
 
     fn records(&self, key: u64, raw: &[u8], mut data: EvtxChunkData, mut problems: Vec<Problem>, emit: &mut dyn FnMut(Parsed<'_>)) {
-        if let Err(error) = data.parse(Arc::clone(&self.settings)) {
+        let settings = if self.always_recover || !problems.is_empty() { &self.recovering } else { &self.plain };
+        if let Err(error) = data.parse(Arc::clone(settings)) {
             // The table only saves time: names are found by their offsets without it.
             problems.push(Problem { code: "evtx.string_table", offset: 128, detail: Cow::Owned(error.to_string()) });
             data.data[STRING_TABLE].fill(0);
@@ -61,7 +64,7 @@ impl Chunks {
                 Err(_) => return emit(unread(key, 0, 0, raw, problems)),
             }
         }
-        let mut chunk = match data.parse(Arc::clone(&self.settings)) {
+        let mut chunk = match data.parse(Arc::clone(settings)) {
             Ok(chunk) => chunk,
             Err(error) => {
                 problems.push(Problem { code: "evtx.string_table", offset: 128, detail: Cow::Owned(error.to_string()) });
@@ -136,7 +139,15 @@ fn emit_record(key: u64, part: u32, chunk: &[u8], record: EvtxRecord<'_>, mut pr
     let (value, broken) = json::parse(&text);
     problems.extend(broken);
     let native = if let Value::Map(map) = value { document(map) } else { Map::new() };
-    let head = family::evtx_head(&native);
+    let head = native.path("Event.System.EventID").is_some().then(|| family::evtx_head(&native));
+    if head.is_none() {
+        let detail = Cow::Borrowed("a record without an event id in its System part");
+        problems.push(Problem { code: "evtx.no_system", offset: start as u64, detail });
+    }
+    if head.as_ref().is_some_and(|head| head.channel.is_empty()) {
+        let detail = Cow::Borrowed("a record without a channel: half written, or not written by Windows");
+        problems.push(Problem { code: "evtx.record_damaged", offset: start as u64, detail });
+    }
     let time = written_time(&native).unwrap_or(time);
     emit(Parsed {
         records: vec![key],
@@ -146,7 +157,7 @@ fn emit_record(key: u64, part: u32, chunk: &[u8], record: EvtxRecord<'_>, mut pr
         decoder: "evtx",
         native,
         time: Some(time),
-        head: Some(head),
+        head,
         problems,
     });
 }

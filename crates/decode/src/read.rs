@@ -17,8 +17,10 @@ pub struct Limits {
     pub record_bytes_max: usize,
     /// How many containers may lie in each other.
     pub nesting_max: u32,
-    /// Unpacked bytes per packed byte, once 256 MiB were unpacked.
+    /// Unpacked bytes per packed byte, once [`Limits::expand_free_bytes`] were unpacked.
     pub expand_ratio_max: u64,
+    /// Below this many unpacked bytes no ratio is suspicious.
+    pub expand_free_bytes: u64,
     /// Unpacked bytes of one member.
     pub expand_bytes_max: u64,
     /// Members of one archive.
@@ -35,6 +37,7 @@ impl Default for Limits {
             record_bytes_max: 16 << 20,
             nesting_max: 5,
             expand_ratio_max: 1000,
+            expand_free_bytes: 256 << 20,
             expand_bytes_max: 64 << 30,
             members_max: 200_000,
             inner_zip_bytes_max: 512 << 20,

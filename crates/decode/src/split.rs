@@ -167,8 +167,8 @@ impl<R: Read> Splitter<R> {
         let mut searched = 0;
         loop {
             let window = self.window();
-            if let Some(len) = memchr(b'\n', &window[searched..]) {
-                let len = searched + len;
+            let found = memchr(b'\n', &window[searched..]).map(|len| searched + len);
+            if let Some(len) = found.filter(|len| *len < self.record_max) {
                 if len == 0 && !self.in_long {
                     self.number += 1;
                     self.consume(1);

@@ -158,7 +158,7 @@ impl Header {
     pub(crate) fn directive(header: &mut Option<Self>, line: &str) -> bool {
         if let Some(written) = line.strip_prefix("#separator ") {
             *header = Some(Self {
-                separator: unescape(written).into_owned(),
+                separator: separator(written),
                 set_separator: ",".into(),
                 empty: "(empty)".into(),
                 unset: "-".into(),
@@ -221,6 +221,14 @@ impl Header {
 
 const FIELDS_MAX: usize = 1024;
 
+/// The separator as its own line writes it, usually `\\x09`.
+fn separator(written: &str) -> String {
+    match written.as_bytes() {
+        [b'\\', b'x', high, low] => hex_byte(*high, *low).map_or_else(|| "\t".into(), |byte| char::from(byte).to_string()),
+        _ => written.to_owned(),
+    }
+}
+
 fn kind(written: &str) -> Kind {
     let inner = written.strip_prefix("set[").or_else(|| written.strip_prefix("vector[")).and_then(|inner| inner.strip_suffix(']'));
     match (inner, written) {
@@ -250,23 +258,31 @@ fn scalar(word: &str, kind: Plain) -> Value<'_> {
     read.unwrap_or_else(|| Value::Str(unescape(word)))
 }
 
-/// `\xHH` undone; other backslashes stay as they are.
+/// `\\` and `\xHH` undone. Control characters and what is no UTF-8 stay escaped, as in Zeek's own JSON.
 fn unescape(text: &str) -> Cow<'_, str> {
-    if !text.contains("\\x") {
+    if !text.contains('\\') {
         return Cow::Borrowed(text);
     }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some(first) = rest.first() {
-        let escaped = rest.strip_prefix(b"\\x").and_then(|rest| {
-            let digit = |at: usize| char::from(*rest.get(at)?).to_digit(16);
-            Some((digit(0)? * 16 + digit(1)?) as u8)
-        });
-        bytes.push(escaped.unwrap_or(*first));
-        rest = &rest[if escaped.is_some() { 4 } else { 1 }..];
+        let (byte, len) = match rest {
+            [b'\\', b'\\', ..] => (b'\\', 2),
+            [b'\\', b'x', high, low, ..] => match hex_byte(*high, *low) {
+                Some(byte) if byte >= 0x20 && byte != 0x7F => (byte, 4),
+                _ => (b'\\', 1),
+            },
+            _ => (*first, 1),
+        };
+        bytes.push(byte);
+        rest = &rest[len..];
     }
-    // Bytes that are no UTF-8 stay escaped, as Zeek wrote them.
     String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some((digit(high)? * 16 + digit(low)?) as u8)
 }
 
 #[cfg(test)]
@@ -294,6 +310,6 @@ mod tests {
         assert_eq!(text, r#"{"ts":1500.25,"uid":"C1","id.resp_p":53,"answers":["a","b"],"TTLs":[],"rejected":false}"#);
         assert!(header.row("1\t2").is_none());
         assert_eq!(unescape("a\\x20b\\xff"), "a\\x20b\\xff");
-        assert_eq!(unescape("a\\x20b"), "a b");
+        assert_eq!(unescape("a\\x20b\\\\c\\x00"), "a b\\c\\x00");
     }
 }
