@@ -87,6 +87,8 @@ pub(crate) enum From {
     Expr(Expr),
     /// A constant that only makes sense when that attribute was set.
     With(&'static str, Value<'static>),
+    /// A list of one object, built attribute by attribute: full path (as in `evidences.src_endpoint.ip`), path in the object, source.
+    Build(Vec<(&'static str, &'static str, &'static Attribute, Expr)>),
     /// The caption of the enum value at that path.
     Caption(&'static str, &'static Attribute),
 }
@@ -288,6 +290,17 @@ impl Compiler<'_> {
         Ok(rule)
     }
 
+    fn parts(&self, class_uid: u32, path: &str, entries: Option<&toml::Value>) -> Result<Vec<(&'static str, &'static str, &'static Attribute, Expr)>, String> {
+        let entries = entries.and_then(toml::Value::as_table).ok_or("`build` is a table of attributes")?;
+        let class = schema::class(class_uid).ok_or("no such class")?;
+        let part = |(name, value): (&String, &toml::Value)| {
+            let full: &'static str = format!("{path}.{name}").leak();
+            let attribute = class.attribute(full).ok_or_else(|| format!("class {class_uid} has no attribute `{full}`"))?;
+            Ok((full, &full[path.len() + 1..], attribute, self.expr(value)?))
+        };
+        entries.iter().map(part).collect()
+    }
+
     fn condition(&self, text: &str) -> Result<Condition, String> {
         Condition::parse(text, &|text| self.expr_text(text))
     }
@@ -299,6 +312,11 @@ impl Compiler<'_> {
         };
         for (value, _) in entries {
             let (value, conditions) = match value {
+                toml::Value::Table(entry) if entry.contains_key("build") => {
+                    let from = From::Build(self.parts(rule.class_uid, path, entry.get("build"))?);
+                    rule.assigns.push(Assign { path: path.to_owned().leak(), attribute, from, conditions: Vec::new(), observable: None });
+                    continue;
+                }
                 toml::Value::Table(entry) => {
                     let when = entry.get("when").and_then(toml::Value::as_str).ok_or("an entry with braces needs `when`")?;
                     (entry.get("value").ok_or("an entry with braces needs `value`")?, vec![self.condition(when)?])
@@ -313,7 +331,7 @@ impl Compiler<'_> {
 }
 
 /// A whole process or user is no value to search for; ports and process ids are, though they say little alone.
-fn observable(attribute: &Attribute) -> Option<u32> {
+pub(crate) fn observable(attribute: &Attribute) -> Option<u32> {
     if attribute.kind == Kind::Object && attribute.type_name != "fingerprint" { None } else { attribute.observable.or((attribute.type_name == "fingerprint").then_some(8)) }
 }
 
@@ -396,7 +414,7 @@ impl Assign {
                 let value = set.iter().find(|(name, _)| name == path)?.1.as_i64()?;
                 attribute.caption(value).map(|caption| Value::Str(Cow::Borrowed(caption)))
             }
-            From::Expr(_) => None,
+            From::Expr(_) | From::Build(_) => None,
         }
     }
 }

@@ -36,6 +36,7 @@ enum Head {
     Computer,
     EventId,
     Number,
+    Decoder,
 }
 
 /// One hop of a path that reaches into lists.
@@ -58,12 +59,21 @@ impl<'p, 'a> Scope<'p, 'a> {
     pub(crate) fn new(parsed: &'p Parsed<'a>) -> Self {
         let paths = parsed.head.as_ref().map_or(&[""][..], |head| head.scopes);
         let mut maps: Vec<&Map<'a>> = Vec::with_capacity(4);
-        let scopes = paths.iter().filter_map(|path| if path.is_empty() { Some(&parsed.native) } else { parsed.native.path(path)?.as_map() });
-        for map in scopes.chain([&parsed.native]) {
+        let native = &parsed.native;
+        let mut add = |map: &'p Map<'a>| {
             if !maps.iter().any(|known| std::ptr::eq(*known, map)) {
                 maps.push(map);
             }
+        };
+        for path in paths {
+            // `UserData.*`: whatever one name the provider chose for its data.
+            match path.strip_suffix(".*") {
+                Some(outer) => native.path(outer).and_then(Value::as_map).into_iter().flat_map(|map| &map.0).filter_map(|(_, value)| value.as_map()).for_each(&mut add),
+                None if path.is_empty() => add(native),
+                None => native.path(path).and_then(Value::as_map).into_iter().for_each(&mut add),
+            }
         }
+        add(native);
         Self { parsed, maps, used: Vec::with_capacity(48) }
     }
 
@@ -98,7 +108,7 @@ impl<'p, 'a> Scope<'p, 'a> {
 fn is_absent(value: &Value<'_>) -> bool {
     match value {
         Value::Null => true,
-        Value::Str(text) => matches!(text.as_ref(), "" | "-" | "(null)" | "(none)" | "(empty)"),
+        Value::Str(text) => matches!(text.as_ref(), "" | "-" | "?" | "(null)" | "(none)" | "(empty)"),
         _ => false,
     }
 }
@@ -200,6 +210,7 @@ impl Head {
             Head::Provider => text(&head?.provider),
             Head::Computer => text(&head?.computer),
             Head::EventId => Some(Value::Int(i64::from(head?.event_id))),
+            Head::Decoder => Some(Value::Str(Cow::Borrowed(scope.parsed.decoder))),
             Head::Number => i64::try_from(scope.parsed.number).ok().map(Value::Int),
         }
     }
@@ -218,7 +229,8 @@ impl Source {
                 "computer" => Head::Computer,
                 "event_id" => Head::EventId,
                 "number" => Head::Number,
-                other => return Err(format!("`@{other}` is none of @channel @provider @computer @event_id @number")),
+                "decoder" => Head::Decoder,
+                other => return Err(format!("`@{other}` is none of @channel @provider @computer @event_id @number @decoder")),
             }));
         }
         if text.is_empty() {

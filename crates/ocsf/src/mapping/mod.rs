@@ -6,7 +6,7 @@ mod steps;
 
 use std::{borrow::Cow, net::IpAddr, sync::LazyLock};
 
-use reeve_decode::{Parsed, Value};
+use reeve_decode::{Map, Parsed, Value};
 
 use self::{
     compile::{Assign, From, Mapping, Mappings, Rule},
@@ -111,6 +111,7 @@ fn assign<'a>(rule: &Rule, event: &mut Event<'a>, scope: &mut Scope<'_, 'a>) {
                 let (value, origin) = term.eval(scope)?;
                 Some((fit(value, assign.attribute)?, origin))
             }),
+            From::Build(parts) => build(parts, scope, &mut event.observables).map(|value| (value, None)),
             _ => assign.companion(&event.attributes).map(|value| (value, None)),
         };
         let Some((value, origin)) = found else { continue };
@@ -119,6 +120,38 @@ fn assign<'a>(rule: &Rule, event: &mut Event<'a>, scope: &mut Scope<'_, 'a>) {
         }
         observe(assign, &value, &mut event.observables);
         event.attributes.push((assign.path, value));
+    }
+}
+
+/// A list of one object out of its parts; their values are observables as any other.
+fn build<'a>(
+    parts: &[(&'static str, &'static str, &'static Attribute, expr::Expr)],
+    scope: &mut Scope<'_, 'a>,
+    observables: &mut Vec<Observable<'a>>,
+) -> Option<Value<'a>> {
+    let mut object = Map::new();
+    for (full, path, attribute, expr) in parts {
+        let Some((value, origin)) = expr.eval(scope) else { continue };
+        let Some(value) = fit(value, attribute) else { continue };
+        if let Some(origin) = origin {
+            scope.mark(origin);
+        }
+        if let (Some(type_id), Some(text)) = (compile::observable(attribute), into_text(value.clone())) {
+            observables.push(Observable { type_id, name: full, value: text });
+        }
+        nest(&mut object, path, value);
+    }
+    (!object.is_empty()).then_some(Value::List(vec![Value::Map(object)]))
+}
+
+fn nest<'a>(object: &mut Map<'a>, path: &'static str, value: Value<'a>) {
+    let Some((name, rest)) = path.split_once('.') else { return object.push(path, value) };
+    let at = object.0.iter().position(|(key, _)| key == name).unwrap_or_else(|| {
+        object.push(name, Value::Map(Map::new()));
+        object.0.len() - 1
+    });
+    if let Value::Map(inner) = &mut object.0[at].1 {
+        nest(inner, rest, value);
     }
 }
 
@@ -221,4 +254,13 @@ fn address(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
 
 fn is_mac(text: &str) -> bool {
     text.len() == 17 && text.bytes().enumerate().all(|(at, byte)| if at % 3 == 2 { matches!(byte, b':' | b'-') } else { byte.is_ascii_hexdigit() })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_mapping_file_compiles() {
+        let problems: Vec<_> = super::problems().iter().map(ToString::to_string).collect();
+        assert!(problems.is_empty(), "{problems:#?}");
+    }
 }

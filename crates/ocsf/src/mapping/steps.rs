@@ -18,6 +18,14 @@ pub(crate) enum Step {
     Domain,
     /// A table's entry for the value, by its text in lower case; nothing if it has none.
     Table(&'static super::compile::Table),
+    /// The same, by the table whose name is the prefix and another field's text (without `0x`).
+    TableBy(Vec<(String, &'static super::compile::Table)>, &'static str),
+    /// The first characters, that many.
+    First(usize),
+    /// The first word of a name in camel case: `Create` of `CreateUser`.
+    Verb,
+    /// One member of each map of a list, as a list of texts.
+    Pluck(&'static str),
     /// A list's texts joined by blanks.
     Join,
     /// Text split at white space and commas, as a list.
@@ -42,6 +50,10 @@ pub(crate) enum Step {
     Strip(&'static str),
     /// Each element of a list (or the value itself) as an object with that one attribute.
     Each(&'static str),
+    /// The address in a kernel socket address, raw (hexadecimal) or interpreted.
+    SocketIp,
+    /// The port in one.
+    SocketPort,
     /// A fixed text in front of the value.
     Prefix(&'static str),
     /// Anything but these.
@@ -62,6 +74,14 @@ impl Step {
             "user" => Self::User,
             "domain" => Self::Domain,
             "table" => Self::Table(tables.get(argument).copied().ok_or_else(|| format!("no table `{argument}`"))?),
+            "table-by" => {
+                let (prefix, field) = argument.split_once(',').ok_or("table-by:PREFIX,FIELD")?;
+                let named = tables.iter().filter_map(|(name, table)| Some((name.strip_prefix(prefix)?.to_owned(), *table)));
+                Self::TableBy(named.collect(), field.to_owned().leak())
+            }
+            "first" => Self::First(argument.parse().map_err(|_| format!("`{argument}` is no count"))?),
+            "verb" => Self::Verb,
+            "pluck" => Self::Pluck(kept()),
             "join" => Self::Join,
             "words" => Self::Words,
             "hashes" => Self::Hashes,
@@ -74,6 +94,8 @@ impl Step {
             "before-last" => Self::BeforeLast(kept()),
             "strip" => Self::Strip(kept()),
             "each" => Self::Each(kept()),
+            "socket-ip" => Self::SocketIp,
+            "socket-port" => Self::SocketPort,
             "prefix" => Self::Prefix(kept()),
             "except" => Self::Except(list()),
             "is" => Self::Is(list()),
@@ -86,6 +108,7 @@ impl Step {
             Self::Join => return join(value),
             Self::Each(name) => return each(value, name),
             Self::Seconds => return seconds(&value),
+            Self::Pluck(name) => return pluck(value, name),
             Self::Words if matches!(value, Value::List(_)) => return Some(value),
             _ => {}
         }
@@ -105,8 +128,17 @@ impl Step {
                 cut(text, |_| 0..at)
             }
             Self::Table(table) => return table.get(&text),
+            Self::TableBy(tables, field) => {
+                let key = scope.text_of(field)?;
+                let key = key.strip_prefix("0x").unwrap_or(&key);
+                return tables.iter().find(|(name, _)| name == key)?.1.get(&text);
+            }
+            Self::First(count) => cut(text, |text| 0..text.char_indices().nth(*count).map_or(text.len(), |(at, _)| at)),
+            Self::Verb => cut(text, |text| 0..text.char_indices().skip(1).find(|(_, sign)| !sign.is_lowercase()).map_or(text.len(), |(at, _)| at)),
             Self::Words => return Some(Value::List(text.split([' ', ',', '\t', '\n', '\r']).filter(|word| !word.is_empty()).map(|word| Value::from(word.to_owned())).collect())),
             Self::Hashes => return hashes(&text),
+            Self::SocketIp => return socket(&text).map(|(ip, _)| Value::from(ip)),
+            Self::SocketPort => return socket(&text).map(|(_, port)| Value::Int(i64::from(port))),
             Self::Under(field) => under(text, *field, scope),
             Self::NotAddress => return super::address(text.clone()).is_none().then_some(Value::Str(text)),
             Self::Before(sign) => cut(text, |text| 0..text.find(sign).unwrap_or(text.len())),
@@ -128,7 +160,7 @@ impl Step {
                 text
             }
             Self::Is(one_of) => return Some(Value::Bool(one_of.iter().any(|one| one.eq_ignore_ascii_case(&text)))),
-            Self::Join | Self::Each(_) | Self::Seconds => text,
+            Self::Join | Self::Each(_) | Self::Seconds | Self::Pluck(_) => text,
         }))
     }
 }
@@ -168,6 +200,12 @@ fn each<'a>(value: Value<'a>, name: &'static str) -> Option<Value<'a>> {
     (!objects.is_empty()).then_some(Value::List(objects))
 }
 
+fn pluck<'a>(value: Value<'a>, name: &str) -> Option<Value<'a>> {
+    let items = if let Value::List(items) = value { items } else { vec![value] };
+    let texts: Vec<_> = items.iter().filter_map(|item| item.path(name).cloned()).collect();
+    (!texts.is_empty()).then_some(Value::List(texts))
+}
+
 fn seconds<'a>(value: &Value<'a>) -> Option<Value<'a>> {
     let seconds: f64 = match value {
         Value::Int(number) => *number as f64,
@@ -185,6 +223,49 @@ fn under<'a>(text: Cow<'a, str>, field: &str, scope: &Scope<'_, 'a>) -> Cow<'a, 
     let Some(directory) = scope.text_of(field) else { return text };
     let name = text.strip_prefix("./").unwrap_or(&text);
     Cow::Owned(if name == "." { directory.into_owned() } else { format!("{}/{name}", directory.trim_end_matches('/')) })
+}
+
+/// Address and port of an INET or INET6 socket address: `02000050A9FEA9FE…`, `%02%00…` or `{ saddr_fam=inet laddr=… lport=… }`.
+fn socket(text: &str) -> Option<(String, u16)> {
+    if text.contains("laddr=") {
+        let after = |name: &str| text.split(name).nth(1).map(|rest| rest.split([' ', '}']).next().unwrap_or(rest));
+        return Some((after("laddr=")?.to_owned(), after("lport=")?.parse().ok()?));
+    }
+    let bytes = socket_bytes(text)?;
+    let port = u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]);
+    // The family is in the byte order of the machine that wrote it.
+    match (bytes.first()?, bytes.get(1)?) {
+        (2, 0) | (0, 2) => {
+            let ip: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
+            Some((std::net::Ipv4Addr::from(ip).to_string(), port))
+        }
+        (10, 0) | (0, 10) => {
+            let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
+            let ip = std::net::Ipv6Addr::from(ip);
+            Some((ip.to_ipv4_mapped().map_or_else(|| ip.to_string(), |ip| ip.to_string()), port))
+        }
+        _ => None,
+    }
+}
+
+fn socket_bytes(text: &str) -> Option<Vec<u8>> {
+    if !text.contains('%') {
+        return hex::decode(text).ok();
+    }
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, tail @ ..] = rest {
+        match (first, tail) {
+            (b'%', [high, low, tail @ ..]) => {
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&[*high, *low]).ok()?, 16).ok()?);
+                rest = tail;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    Some(bytes)
 }
 
 /// Digests by the name the source gives them, else by their length.
