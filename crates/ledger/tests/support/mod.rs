@@ -1,0 +1,237 @@
+//! A disk in memory that keeps what was synced apart from what was not, and fails when told to.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use reeve_ledger::{Disk, DiskFile, LockFailure};
+
+/// What happens at the chosen write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The machine stops before it.
+    CrashBefore,
+    /// It happens, but the machine stops before it is reported.
+    CrashAfter,
+    /// It does not happen and is reported failed; everything after works.
+    FailBefore,
+    /// It happens and is reported failed; everything after works.
+    FailAfter,
+}
+
+/// What is left after the machine stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reboot {
+    /// The process was killed: all that was written is there.
+    Kill,
+    /// The power was cut: only what was synced is there, names included.
+    PowerCut,
+    /// The power was cut while pages were written back: of unsynced bytes, some are there, some are zero, the rest is missing.
+    Torn,
+}
+
+#[derive(Clone, Default)]
+struct Inode {
+    content: Vec<u8>,
+    synced: Vec<u8>,
+}
+
+#[derive(Clone, Default)]
+struct Model {
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, usize>,
+    synced_names: BTreeMap<PathBuf, usize>,
+    writes: u64,
+    plan: Option<(u64, Fault)>,
+    dead: bool,
+    space: Option<u64>,
+}
+
+#[derive(Clone, Default)]
+pub struct MemoryDisk(Arc<Mutex<Model>>);
+
+impl MemoryDisk {
+    fn model(&self) -> MutexGuard<'_, Model> {
+        self.0.lock().unwrap()
+    }
+
+    /// The `write`-th write from now, from 0, meets `fault`.
+    pub fn plan(&self, write: u64, fault: Fault) {
+        let mut model = self.model();
+        model.plan = Some((model.writes + write, fault));
+    }
+
+    /// Whether the planned fault has happened; forgets it if not.
+    pub fn met(&self) -> bool {
+        self.model().plan.take().is_none()
+    }
+
+    /// What a new process finds.
+    pub fn reboot(&self, reboot: Reboot) -> Self {
+        let mut model = self.model().clone();
+        if reboot != Reboot::Kill {
+            model.names = model.synced_names.clone();
+            for inode in &mut model.inodes {
+                let unsynced = inode.content.len().saturating_sub(inode.synced.len());
+                let kept = if reboot == Reboot::Torn { unsynced * 3 / 4 } else { 0 };
+                let mut content = inode.synced.clone();
+                if kept > 0 && inode.content.starts_with(&inode.synced) {
+                    content.extend_from_slice(&inode.content[inode.synced.len()..][..kept]);
+                    let hole = inode.synced.len() + kept / 3;
+                    content[hole..hole + kept / 3].fill(0);
+                }
+                inode.content = content.clone();
+                inode.synced = content;
+            }
+        }
+        (model.dead, model.plan, model.space) = (false, None, None);
+        Self(Arc::new(Mutex::new(model)))
+    }
+
+    /// Only so many more bytes can be written, or any number.
+    pub fn set_space(&self, bytes: Option<u64>) {
+        self.model().space = bytes;
+    }
+
+    pub fn edit(&self, path: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
+        let mut model = self.model();
+        let inode = model.names[path];
+        edit(&mut model.inodes[inode].content);
+        model.inodes[inode].synced = model.inodes[inode].content.clone();
+    }
+
+    /// Runs one write under the plan.
+    fn write<T>(&self, write: impl FnOnce(&mut Model) -> io::Result<T>) -> io::Result<T> {
+        let mut model = self.model();
+        let failed = || io::Error::other("input/output error");
+        if model.dead {
+            return Err(failed());
+        }
+        let number = model.writes;
+        model.writes += 1;
+        let Some((_, fault)) = model.plan.take_if(|(at, _)| *at == number) else { return write(&mut model) };
+        if matches!(fault, Fault::CrashAfter | Fault::FailAfter) {
+            write(&mut model)?;
+        }
+        model.dead = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
+        Err(failed())
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<usize> {
+        let model = self.model();
+        if model.dead {
+            return Err(io::Error::other("input/output error"));
+        }
+        model.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn create(&self, path: &Path, _: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let inode = self.write(|model| {
+            model.inodes.push(Inode::default());
+            let inode = model.inodes.len() - 1;
+            model.names.insert(path.into(), inode);
+            Ok(inode)
+        })?;
+        Ok(Arc::new(MemoryFile { disk: self.clone(), inode }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(MemoryFile { disk: self.clone(), inode: self.inode(path)? }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.write(|model| {
+            let inode = model.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+            model.names.insert(to.into(), inode);
+            Ok(())
+        })
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.write(|model| model.names.remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into()))
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.write(|model| {
+            let here = |name: &Path| name.parent() == Some(path);
+            model.synced_names.retain(|name, _| !here(name));
+            let synced: Vec<_> = model.names.iter().filter(|(name, _)| here(name)).map(|(name, inode)| (name.clone(), *inode)).collect();
+            model.synced_names.extend(synced);
+            Ok(())
+        })
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let names: BTreeSet<String> = self
+            .model()
+            .names
+            .keys()
+            .filter_map(|name| Some(name.strip_prefix(path).ok()?.components().next()?.as_os_str().to_string_lossy().into_owned()))
+            .collect();
+        Ok(names.into_iter().collect())
+    }
+
+    fn lock(&self, _: &Path) -> Result<Box<dyn Send + Sync>, LockFailure> {
+        Ok(Box::new(()))
+    }
+}
+
+struct MemoryFile {
+    disk: MemoryDisk,
+    inode: usize,
+}
+
+impl DiskFile for MemoryFile {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write(|model| {
+            let room = model.space.unwrap_or(u64::MAX).min(bytes.len() as u64) as usize;
+            // A full disk takes what still fits.
+            model.inodes[self.inode].content.extend_from_slice(&bytes[..room]);
+            if let Some(space) = &mut model.space {
+                *space -= room as u64;
+            }
+            if room < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.write(|model| {
+            let inode = &mut model.inodes[self.inode];
+            inode.synced = inode.content.clone();
+            Ok(())
+        })
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let model = self.disk.model();
+        if model.dead {
+            return Err(io::Error::other("input/output error"));
+        }
+        let content = &model.inodes[self.inode].content;
+        let rest = content.get(offset as usize..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.disk.write(|model| {
+            model.inodes[self.inode].content.truncate(length as usize);
+            Ok(())
+        })
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.disk.model().inodes[self.inode].content.len() as u64)
+    }
+}
