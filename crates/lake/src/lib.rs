@@ -26,7 +26,7 @@ pub use catalog::{Bound, Catalog, Change, MIXED, Range, SegmentRow, SqliteCatalo
 pub use error::Error;
 pub use event::{EventDetail, EventFilter};
 pub use raw::RawStore;
-pub use rows::{Caps, MAX_FIELDS, MAX_NATIVE_BYTES, MAX_OBSERVABLES, MAX_VALUE_BYTES, Row};
+pub use rows::{Caps, MAX_FIELDS, MAX_NATIVE_BYTES, MAX_OBSERVABLES, MAX_VALUE_BYTES, Row, Rows};
 pub use schema::{RAW, promoted};
 pub use search::{ColumnInfo, Cost, Cursor, Order, SearchEvent, SearchRequest, SearchStream};
 pub use store::{FlushStep, Flushed, Lake, Options, Status};

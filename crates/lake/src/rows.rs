@@ -61,23 +61,51 @@ const MAX_NAME_BYTES: usize = 1 << 10;
 const MAX_BATCH_ROWS: usize = 8192;
 const MAX_BATCH_TEXT: usize = 64 << 20;
 
-/// Turns rows into batches of the stored schema, usually one; bounded so that no column's offsets can overflow.
-pub(crate) fn build(rows: &[Row<'_>], caps: &mut Caps) -> Result<Vec<RecordBatch>, ArrowError> {
-    let mut batches = Vec::with_capacity(1);
-    let mut columns = Columns::with_capacity(rows.len().min(MAX_BATCH_ROWS));
-    let mut count = 0;
-    for row in rows {
-        columns.append(row, caps);
-        count += 1;
-        if count == MAX_BATCH_ROWS || columns.text_bytes() > MAX_BATCH_TEXT {
-            batches.push(std::mem::replace(&mut columns, Columns::with_capacity(0)).finish()?);
-            count = 0;
+/// Rows gathered one by one, for events that do not outlive the call that tells them; given to [`crate::Lake::append_rows`].
+///
+/// Columns grow as rows come, in batches bounded so that no column's offsets can overflow.
+pub struct Rows {
+    columns: Columns,
+    count: usize,
+    batches: Vec<RecordBatch>,
+    caps: Caps,
+    failed: Option<ArrowError>,
+}
+
+impl Rows {
+    /// No rows yet, with room for so many.
+    pub fn with_capacity(rows: usize) -> Self {
+        Self { columns: Columns::with_capacity(rows.min(MAX_BATCH_ROWS)), count: 0, batches: Vec::new(), caps: Caps::default(), failed: None }
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: &Row<'_>) {
+        self.columns.append(row, &mut self.caps);
+        self.count += 1;
+        if self.count == MAX_BATCH_ROWS || self.columns.text_bytes() > MAX_BATCH_TEXT {
+            self.end_batch();
         }
     }
-    if count > 0 {
-        batches.push(columns.finish()?);
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0 && self.batches.is_empty() && self.failed.is_none()
     }
-    Ok(batches)
+
+    fn end_batch(&mut self) {
+        match std::mem::replace(&mut self.columns, Columns::with_capacity(0)).finish() {
+            Ok(batch) => self.batches.push(batch),
+            Err(error) => self.failed = Some(error),
+        }
+        self.count = 0;
+    }
+
+    pub(crate) fn finish(mut self) -> Result<(Vec<RecordBatch>, Caps), ArrowError> {
+        if self.count > 0 {
+            self.end_batch();
+        }
+        self.failed.map_or(Ok((self.batches, self.caps)), Err)
+    }
 }
 
 struct Columns {

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use reeve_record::RecordId;
 
 use crate::{
-    Error, RawStore, Row,
+    Error, RawStore, Row, Rows,
     catalog::{Catalog, Change, MIXED, SegmentRow},
     engine::Engine,
     hot::Hot,
@@ -171,8 +171,17 @@ impl Lake {
     /// # Errors
     /// Nothing was added then.
     pub fn append(&self, rows: &[Row<'_>]) -> Result<(), Error> {
-        let mut caps = Caps::default();
-        let batches = rows::build(rows, &mut caps).map_err(Error::columns("build event columns"))?;
+        let mut gathered = Rows::with_capacity(rows.len());
+        rows.iter().for_each(|row| gathered.push(row));
+        self.append_rows(gathered)
+    }
+
+    /// Adds rows gathered before; as [`Lake::append`].
+    ///
+    /// # Errors
+    /// Nothing was added then.
+    pub fn append_rows(&self, rows: Rows) -> Result<(), Error> {
+        let (batches, caps) = rows.finish().map_err(Error::columns("build event columns"))?;
         let mut state = self.state.write();
         if state.stopped {
             return Err(Error::Stopped);

@@ -1,0 +1,372 @@
+//! `reeve serve`: listeners, record, reading, console, in one process.
+mod config;
+mod keep;
+pub(crate) mod reading;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read as _, Seek as _, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use reeve_detect::{Engine, RuleSet};
+use reeve_record::Transport;
+use reeve_source::{Elastic, HttpLimits, Intake, Running, Splitter, StreamLimits, WatchOptions, Watcher, serve_http, serve_tcp, serve_udp};
+use tokio::{sync::watch, task::JoinHandle};
+
+pub(crate) use self::config::Args;
+use self::{
+    config::{Config, HttpListener},
+    keep::{LedgerKeeper, Space},
+    reading::{Progress, Reading},
+};
+use crate::{
+    exit::{self, Failure, USAGE},
+    folder::{self, Folder},
+    output,
+};
+
+/// Runs the server until it is told to stop.
+pub(crate) fn run(args: Args) -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("REEVE_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    // Already set up is fine: then somebody else listens.
+    let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_ansi(colour).try_init();
+    exit::of(Config::load(args).and_then(serve))
+}
+
+fn serve(config: Config) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(USAGE, format!("cannot start threads: {error}")))?;
+    let result = runtime.block_on(Server::run(config));
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    result
+}
+
+struct Server {
+    config: Config,
+    folder: Folder,
+    engine: Arc<Engine>,
+    rules: Arc<RuleSet>,
+    space: Arc<Space>,
+    intake: Intake,
+    stop: watch::Sender<bool>,
+    stopped: watch::Receiver<bool>,
+    listeners: BTreeMap<&'static str, String>,
+    running: Vec<(String, JoinHandle<()>)>,
+}
+
+impl Server {
+    async fn run(config: Config) -> Result<(), Failure> {
+        let signals = Signals::new()?;
+        let folder = Folder::open(&config.data, &config.origin)?;
+        let (engine, rules) = folder::engine(&config.rules)?;
+        let space = Space::new(config.limits.disk_reserve_bytes);
+        space.measure(&config.data);
+        let intake = Intake::new(Arc::new(LedgerKeeper::new(folder.ledger.clone(), space.clone())));
+        let (stop, stopped) = watch::channel(false);
+        let measuring = tokio::spawn(measure(space.clone(), config.data.clone()));
+        let mut server = Self { config, folder, engine: Arc::new(engine), rules, space, intake, stop, stopped, listeners: BTreeMap::new(), running: Vec::new() };
+
+        let reading = server.start_reading()?;
+        // Whatever cannot be opened ends the start; what runs by then is stopped as at any other end.
+        let opened = server.open(reading.progress.clone()).await;
+        if opened.is_ok() {
+            server.say_ready()?;
+            signals.wait().await;
+            tracing::info!("stopping: listeners first, then what they took is read and sealed");
+        }
+        server.close(reading).await;
+        measuring.abort();
+        opened
+    }
+
+    fn start_reading(&self) -> Result<ReadingThread, Failure> {
+        let folder = &self.folder;
+        let reading = Reading::new(
+            &folder.dir,
+            folder.ledger.clone(),
+            folder.lake.clone(),
+            self.engine.clone(),
+            folder.queue.clone(),
+            self.config.limits.reading_threads,
+        );
+        let progress = reading.progress();
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        let thread = std::thread::Builder::new().name("reading".to_owned()).spawn(move || reading.run(&flag));
+        Ok(ReadingThread { thread: thread.map_err(|error| Failure::new(USAGE, format!("cannot start a thread: {error}")))?, stop, progress })
+    }
+
+    async fn open(&mut self, progress: Arc<Progress>) -> Result<(), Failure> {
+        let limits = self.config.limits.clone();
+        if let Some(address) = self.config.console.socket() {
+            let running = open_console(address, self.console(progress)?, self.stopped.clone()).await?;
+            self.listeners.insert("console", format!("http://{}", running.address));
+            self.running.push(("console".to_owned(), running.done));
+        }
+        if let Some(address) = self.config.syslog_udp.socket() {
+            let running = serve_udp("syslog_udp", address, self.intake.clone(), self.stopped.clone()).await;
+            self.took("syslog_udp", "udp", running)?;
+        }
+        if let Some(address) = self.config.syslog_tcp.socket() {
+            let stream = StreamLimits {
+                message_bytes_max: limits.message_bytes,
+                connections_max: limits.connections,
+                connections_per_peer_max: limits.connections_per_peer,
+                idle: Duration::from_secs(limits.idle_seconds),
+            };
+            let running = serve_tcp("syslog_tcp", address, self.intake.clone(), stream, self.stopped.clone()).await;
+            self.took("syslog_tcp", "tcp", running)?;
+        }
+        let elastic = self.open_http("elastic", &self.config.elastic).await;
+        self.took_if("elastic", elastic)?;
+        let http = self.open_http("http", &self.config.http).await;
+        self.took_if("http", http)?;
+        for (nth, folder) in self.config.watch.clone().into_iter().enumerate() {
+            self.watch(nth, folder)?;
+        }
+        Ok(())
+    }
+
+    fn console(&self, progress: Arc<Progress>) -> Result<axum::Router, Failure> {
+        let folder = &self.folder;
+        first_account(folder)?;
+        let (ledger, lake, space, sources, loaded) =
+            (folder.ledger.clone(), folder.lake.clone(), self.space.clone(), self.intake.counters.clone(), self.rules.len());
+        let counters = move || {
+            serde_json::json!({
+                "ledger": ledger.status(), "lake": lake.status(), "reading": progress.line(), "intake": sources.snapshot(),
+                "rules": loaded, "disk_free_bytes": space.free_bytes(),
+            })
+        };
+        Ok(reeve_api::router(Arc::new(reeve_api::App {
+            access: folder.access.clone(),
+            accounts: folder.accounts.clone(),
+            reads: folder.reads.clone(),
+            ledger: folder.ledger.clone(),
+            case: folder.queue.clone(),
+            rules: self.rules.clone(),
+            counters: Box::new(counters),
+        })))
+    }
+
+    async fn open_http(&self, name: &str, listener: &HttpListener) -> Option<Result<Running, reeve_source::Error>> {
+        let address = listener.address.socket()?;
+        let limits = &self.config.limits;
+        let bounds = HttpLimits {
+            body_bytes_max: limits.body_bytes,
+            record_bytes_max: limits.record_bytes,
+            connections_max: limits.connections,
+            connections_per_peer_max: limits.connections_per_peer,
+            ..HttpLimits::default()
+        };
+        let mut elastic = Elastic::default();
+        if let Some(version) = &listener.version {
+            elastic.version.clone_from(version);
+        }
+        Some(serve_http(name, address, self.intake.clone(), listener.tokens.clone(), bounds, elastic, self.stopped.clone()).await)
+    }
+
+    fn took_if(&mut self, name: &'static str, running: Option<Result<Running, reeve_source::Error>>) -> Result<(), Failure> {
+        running.map_or(Ok(()), |running| self.took(name, "http", running))
+    }
+
+    fn took(&mut self, name: &'static str, scheme: &str, running: Result<Running, reeve_source::Error>) -> Result<(), Failure> {
+        let running = running.map_err(|error| Failure::new(USAGE, error))?;
+        self.listeners.insert(name, format!("{scheme}://{}", running.address));
+        self.running.push((name.to_owned(), running.done));
+        Ok(())
+    }
+
+    fn watch(&mut self, nth: usize, folder: PathBuf) -> Result<(), Failure> {
+        let note = self.config.data.join(format!("watch-{}.json", note_name(&folder)));
+        let mut options = WatchOptions::new(folder, note);
+        options.splitter = Some(splitter(self.config.limits.record_bytes));
+        let ledger = &self.folder.ledger;
+        let failed = |error: reeve_source::Error| Failure::new(USAGE, error);
+        let mut watcher = Watcher::open(options, ledger.durable_end()).map_err(failed)?;
+        let mut next = watcher.recover_from();
+        loop {
+            let records = ledger.read_from(next, 16_384).map_err(|error| Failure::new(USAGE, error))?;
+            let Some(last) = records.last() else { break };
+            next = reeve_record::RecordId { index: last.id.index + 1, ..last.id };
+            for record in records.into_iter().filter(|record| record.receipt.transport == Transport::Watch) {
+                watcher.recovered(&record.receipt.source, record.raw);
+            }
+        }
+        self.running.push((format!("watch {nth}"), watcher.run(self.intake.clone(), self.stopped.clone())));
+        Ok(())
+    }
+
+    fn say_ready(&self) -> Result<(), Failure> {
+        let data = std::path::absolute(&self.config.data).unwrap_or_else(|_| self.config.data.clone());
+        output::json(&serde_json::json!({
+            "ready": true,
+            "console": self.listeners.get("console"),
+            "listeners": self.listeners.iter().filter(|(name, _)| **name != "console").collect::<BTreeMap<_, _>>(),
+            "data": data,
+        }))
+    }
+
+    /// Listeners first, so that nothing new comes; then what came is read, written and sealed.
+    async fn close(self, reading: ReadingThread) {
+        let _ = self.stop.send(true);
+        for (name, done) in self.running {
+            if tokio::time::timeout(Duration::from_secs(15), done).await.is_err() {
+                tracing::warn!(listener = %name, "did not stop in time");
+            }
+        }
+        let ledger = self.folder.ledger.clone();
+        let finish = tokio::task::spawn_blocking(move || {
+            reading.stop.store(true, Relaxed);
+            if reading.thread.join().is_err() {
+                tracing::error!("the reading panicked; it will be made again from the record at the next start");
+            }
+            if let Err(error) = ledger.seal_now() {
+                tracing::warn!(%error, "the last records are durable but not sealed yet; that follows at the next start");
+            }
+        });
+        let _ = finish.await;
+    }
+}
+
+struct ReadingThread {
+    progress: Arc<Progress>,
+    thread: std::thread::JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+}
+
+/// On the first start an administrator is made; the password is in a file that only its owner can read.
+fn first_account(folder: &Folder) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let failed = |error: &dyn std::fmt::Display| Failure::new(USAGE, format!("cannot make the first account in `{}`: {error}", folder.dir.display()));
+    let Some(account) = folder.accounts.first("admin").map_err(|error| failed(&error))? else { return Ok(()) };
+    let path = folder.dir.join("first-account");
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(|error| failed(&error))?;
+    write!(file, "{}\n{}\n", account.name, account.password).map_err(|error| failed(&error))?;
+    tracing::info!(name = account.name, file = %path.display(), "first start: sign in with the name and password in this file, then delete it");
+    Ok(())
+}
+
+/// Files that are not plain text, taken apart as `reeve scan` does it.
+fn splitter(record_bytes_max: usize) -> Splitter {
+    struct Cut<'t>(&'t mut dyn FnMut(Bytes));
+    impl reeve_decode::Sink for Cut<'_> {
+        fn raw(&mut self, record: reeve_decode::RawRecord<'_>) {
+            (self.0)(Bytes::copy_from_slice(record.raw));
+        }
+
+        fn problem(&mut self, source: &str, problem: reeve_decode::Problem) {
+            tracing::warn!(source, code = problem.code, offset = problem.offset, detail = %problem.detail, "a watched file");
+        }
+
+        fn wants_events(&self) -> bool {
+            false
+        }
+    }
+    let limits = reeve_decode::Limits { record_bytes_max, ..reeve_decode::Limits::default() };
+    Arc::new(move |path, take| {
+        reeve_decode::read_path(path, &limits, &mut Cut(take));
+        Ok(())
+    })
+}
+
+/// A file name that stands for the folder.
+fn note_name(folder: &Path) -> String {
+    use sha2::{Digest as _, Sha256};
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    hex::encode(&Sha256::digest(absolute.as_os_str().as_encoded_bytes())[..6])
+}
+
+async fn measure(space: Arc<Space>, folder: PathBuf) {
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tick.tick().await;
+        space.measure(&folder);
+    }
+}
+
+/// One server at a time works on a data folder.
+pub(crate) struct DataLock(#[allow(dead_code, reason = "held, not read: the lock goes with the file")] File);
+
+impl DataLock {
+    /// Takes the folder, creating it if need be.
+    ///
+    /// # Errors
+    /// Another process has it, or it cannot be written.
+    pub(crate) fn take(data: &Path) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::new(USAGE, format!("cannot use the data folder `{}`: {error}", data.display()));
+        std::fs::create_dir_all(data).map_err(failed)?;
+        let path = data.join("reeve.lock");
+        let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let holder = Some(holder.trim()).filter(|pid| !pid.is_empty()).unwrap_or("unknown").to_owned();
+                let message = format!("the data folder `{}` is in use by process {holder}: stop that server or choose another folder", data.display());
+                return Err(Failure::new(USAGE, message));
+            }
+            Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+        Ok(Self(file))
+    }
+}
+
+/// Being told to stop.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(|error| Failure::new(USAGE, format!("cannot listen for signals: {error}")));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Opens a listener for console and API.
+async fn open_console(address: SocketAddr, router: axum::Router, mut stop: watch::Receiver<bool>) -> Result<Running, Failure> {
+    let bind = |error| Failure::new(USAGE, format!("cannot listen on tcp `{address}` for console: {error}; choose another address or stop what holds it"));
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(bind)?;
+    let bound = listener.local_addr().map_err(bind)?;
+    let done = tokio::spawn(async move {
+        let mut stopped = stop.clone();
+        let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        });
+        tokio::select! {
+            _ = async { serving.await } => {}
+            // A search under way must not hold up the stop.
+            () = async {
+                let _ = stop.wait_for(|stop| *stop).await;
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            } => {}
+        }
+    });
+    Ok(Running { address: bound, done })
+}

@@ -1,0 +1,257 @@
+//! What `reeve serve` is told, by file and by option. Reference: `docs/reference/configuration.md`.
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use reeve_source::Tokens;
+use serde::Deserialize;
+
+use crate::exit::{Failure, USAGE};
+
+/// Run the server: listeners, record, detection, search and console
+///
+/// Examples:
+///   reeve serve --data /var/lib/reeve
+///   reeve serve --config reeve.toml --elastic 0.0.0.0:9200 --syslog-udp off
+#[derive(clap::Args, Debug, Default)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// Configuration file (TOML); options win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data folder; created if it is not there [default: reeve-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Rule file, folder or archive; may be given again [default: the built-in rules]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// Address of console and API [default: 127.0.0.1:8420]
+    #[arg(long, value_name = "ADDRESS|off")]
+    pub(crate) console: Option<Address>,
+    /// Address for syslog datagrams [default: 127.0.0.1:5514]
+    #[arg(long, value_name = "ADDRESS|off")]
+    pub(crate) syslog_udp: Option<Address>,
+    /// Address for syslog streams [default: 127.0.0.1:5514]
+    #[arg(long, value_name = "ADDRESS|off")]
+    pub(crate) syslog_tcp: Option<Address>,
+    /// Address for the Elastic bulk API [default: 127.0.0.1:9200]
+    #[arg(long, value_name = "ADDRESS|off")]
+    pub(crate) elastic: Option<Address>,
+    /// Address for NDJSON over HTTP [default: 127.0.0.1:8421]
+    #[arg(long, value_name = "ADDRESS|off")]
+    pub(crate) http: Option<Address>,
+    /// Folder whose files are read as they appear and grow; may be given again
+    #[arg(long, value_name = "DIR")]
+    pub(crate) watch: Vec<PathBuf>,
+}
+
+/// An address to listen on, or `off`. Port 0 takes any free port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Address {
+    On(SocketAddr),
+    Off,
+}
+
+impl std::str::FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::On).map_err(|_| format!("`{text}` is no address: write IP:PORT, as in 127.0.0.1:9200, or `off`"))
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Address {
+    pub(crate) fn socket(self) -> Option<SocketAddr> {
+        match self {
+            Self::On(address) => Some(address),
+            Self::Off => None,
+        }
+    }
+}
+
+/// Everything the server needs to know.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) data: PathBuf,
+    pub(crate) origin: String,
+    pub(crate) rules: Vec<PathBuf>,
+    pub(crate) console: Address,
+    pub(crate) syslog_udp: Address,
+    pub(crate) syslog_tcp: Address,
+    pub(crate) elastic: HttpListener,
+    pub(crate) http: HttpListener,
+    pub(crate) watch: Vec<PathBuf>,
+    pub(crate) limits: Limits,
+}
+
+/// An HTTP listener's settings.
+#[derive(Debug)]
+pub(crate) struct HttpListener {
+    pub(crate) address: Address,
+    pub(crate) tokens: Tokens,
+    pub(crate) version: Option<String>,
+}
+
+/// The configuration file.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data: Option<PathBuf>,
+    origin: Option<String>,
+    rules: Option<Vec<PathBuf>>,
+    watch: Option<Vec<PathBuf>>,
+    #[serde(default)]
+    console: Listener,
+    #[serde(default)]
+    syslog_udp: Listener,
+    #[serde(default)]
+    syslog_tcp: Listener,
+    #[serde(default)]
+    elastic: Listener,
+    #[serde(default)]
+    http: Listener,
+    #[serde(default)]
+    limits: Limits,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Listener {
+    address: Option<Address>,
+    token_file: Option<PathBuf>,
+    version: Option<String>,
+}
+
+/// Bounds; each has a default that suits a small machine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Largest HTTP body after decompression, in bytes.
+    pub(crate) body_bytes: usize,
+    /// Largest document in a bulk request or line of NDJSON, in bytes.
+    pub(crate) record_bytes: usize,
+    /// Longest syslog message, in bytes.
+    pub(crate) message_bytes: usize,
+    /// Connections open at once, by listener.
+    pub(crate) connections: usize,
+    /// Of those, from one address.
+    pub(crate) connections_per_peer: usize,
+    /// Seconds a syslog connection may be silent.
+    pub(crate) idle_seconds: u64,
+    /// Free bytes on the data folder's disk below which nothing more is taken; by default 2 % of the disk, at most 512 MiB.
+    pub(crate) disk_reserve_bytes: Option<u64>,
+    /// Threads that decode and detect.
+    pub(crate) reading_threads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 64 << 20,
+            record_bytes: 8 << 20,
+            message_bytes: 1 << 20,
+            connections: 512,
+            connections_per_peer: 128,
+            idle_seconds: 3600,
+            disk_reserve_bytes: None,
+            reading_threads: std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 16),
+        }
+    }
+}
+
+impl Config {
+    /// The file with the options over it.
+    pub(crate) fn load(args: Args) -> Result<Self, Failure> {
+        let file = match &args.config {
+            Some(path) => read(path)?,
+            None => File::default(),
+        };
+        // Paths in the file are relative to it, so that the server may be started from anywhere.
+        let base = args.config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
+        let within = |path: PathBuf| if path.is_relative() { base.join(path) } else { path };
+        let all = |given: Vec<PathBuf>, filed: Option<Vec<PathBuf>>| {
+            if given.is_empty() { filed.unwrap_or_default().into_iter().map(within).collect() } else { given }
+        };
+        let address = |given: Option<Address>, filed: Option<Address>, port: u16| {
+            given.or(filed).unwrap_or(Address::On(SocketAddr::from(([127, 0, 0, 1], port))))
+        };
+        let tokens = |listener: &Listener| match &listener.token_file {
+            Some(path) => read_tokens(&within(path.clone())),
+            None => Ok(Tokens::default()),
+        };
+        Ok(Self {
+            data: args.data.or_else(|| file.data.map(within)).unwrap_or_else(|| PathBuf::from("reeve-data")),
+            origin: file.origin.unwrap_or_else(|| "reeve.local".to_owned()),
+            rules: all(args.rules, file.rules),
+            watch: all(args.watch, file.watch),
+            console: address(args.console, file.console.address, 8420),
+            syslog_udp: address(args.syslog_udp, file.syslog_udp.address, 5514),
+            syslog_tcp: address(args.syslog_tcp, file.syslog_tcp.address, 5514),
+            elastic: HttpListener {
+                address: address(args.elastic, file.elastic.address, 9200),
+                tokens: tokens(&file.elastic)?,
+                version: file.elastic.version,
+            },
+            http: HttpListener { address: address(args.http, file.http.address, 8421), tokens: tokens(&file.http)?, version: None },
+            limits: file.limits,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<File, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::new(USAGE, format!("cannot read the configuration `{}`: {error}", path.display())))?;
+    toml::from_str(&text).map_err(|error| Failure::new(USAGE, format!("configuration `{}`: {error}", path.display())))
+}
+
+/// One token a line; empty lines and lines that start with `#` do not count.
+fn read_tokens(path: &Path) -> Result<Tokens, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::new(USAGE, format!("cannot read the tokens in `{}`: {error}", path.display())))?;
+    let tokens: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    if tokens.is_empty() {
+        // Rather no server than one that anybody may write to.
+        return Err(Failure::new(USAGE, format!("`{}` holds no token: write one a line, or take `token_file` out", path.display())));
+    }
+    Ok(Tokens::new(tokens))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_win_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reeve.toml");
+        std::fs::write(folder.path().join("tokens"), "# one\nabc\n").unwrap();
+        std::fs::write(&path, "data = \"d\"\n[elastic]\naddress = \"0.0.0.0:9201\"\ntoken_file = \"tokens\"\n[syslog_udp]\naddress = \"off\"\n").unwrap();
+        let args = Args { config: Some(path), http: Some("127.0.0.1:0".parse().unwrap()), ..Args::default() };
+        let config = Config::load(args).unwrap();
+        assert_eq!(config.data, folder.path().join("d"));
+        assert_eq!(config.syslog_udp, Address::Off);
+        assert_eq!(config.elastic.address, "0.0.0.0:9201".parse().unwrap());
+        assert!(config.elastic.tokens.is_needed());
+        assert_eq!(config.http.address, "127.0.0.1:0".parse().unwrap());
+    }
+
+    #[test]
+    fn a_wrong_key_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reeve.toml");
+        std::fs::write(&path, "[elastic]\nadress = \"0.0.0.0:9201\"\n").unwrap();
+        let failure = Config::load(Args { config: Some(path), ..Args::default() }).unwrap_err();
+        assert!(failure.message.contains("adress") && failure.code == USAGE, "{}", failure.message);
+    }
+}

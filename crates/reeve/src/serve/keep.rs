@@ -1,0 +1,163 @@
+//! From listeners to the ledger, with back-pressure and an eye on the disk.
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use reeve_ledger::{Ledger, NewRecord};
+use reeve_record::RecordId;
+use reeve_source::{Arrival, KeepError, Keeper, Kept};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// Keeps arrivals in the ledger. What is handed over and not yet durable is bounded; past the bound senders wait, then are told.
+pub(crate) struct LedgerKeeper {
+    ledger: Arc<Ledger>,
+    policy: Arc<str>,
+    room: Arc<Semaphore>,
+    space: Arc<Space>,
+}
+
+impl LedgerKeeper {
+    pub(crate) fn new(ledger: Arc<Ledger>, space: Arc<Space>) -> Self {
+        Self { ledger, policy: "default".into(), room: Arc::new(Semaphore::new(ROOM_PERMITS)), space }
+    }
+
+    fn records(&self, batch: Vec<Arrival>) -> Vec<Vec<NewRecord>> {
+        let mut parts = Vec::new();
+        let mut part = Vec::with_capacity(batch.len().min(PART_RECORDS_MAX));
+        let mut bytes = 0;
+        for arrival in batch {
+            let size = arrival.raw.len() + arrival.source.len();
+            if !part.is_empty() && (bytes + size > PART_BYTES_MAX || part.len() == PART_RECORDS_MAX) {
+                parts.push(std::mem::take(&mut part));
+                bytes = 0;
+            }
+            bytes += size;
+            part.push(NewRecord {
+                raw: arrival.raw,
+                source: arrival.source,
+                transport: arrival.transport,
+                claimed: arrival.claimed,
+                policy: self.policy.clone(),
+            });
+        }
+        parts.push(part);
+        parts
+    }
+
+    /// Hands the batch to the ledger; the receivers tell when each part is durable.
+    fn submit(&self, batch: Vec<Arrival>, room: OwnedSemaphorePermit) -> Vec<oneshot::Receiver<Result<Vec<RecordId>, reeve_ledger::Error>>> {
+        let room = Arc::new(room);
+        let submit = |part| {
+            let (sender, receiver) = oneshot::channel();
+            let room = room.clone();
+            self.ledger.submit_with(part, move |outcome| {
+                drop(room);
+                // Whoever asked may be gone; the records are stored all the same.
+                let _ = sender.send(outcome);
+            });
+            receiver
+        };
+        self.records(batch).into_iter().map(submit).collect()
+    }
+}
+
+impl Keeper for LedgerKeeper {
+    fn keep(&self, batch: Vec<Arrival>) -> Kept {
+        if let Some(free) = self.space.lacking() {
+            return Box::pin(async move { Err(KeepError::Full(format!("{free} bytes are free on the data folder's disk, which is less than its reserve"))) });
+        }
+        let bytes: usize = batch.iter().map(|arrival| arrival.raw.len() + OVERHEAD_BYTES).sum();
+        let permits = bytes.div_ceil(PERMIT_BYTES).clamp(1, ROOM_PERMITS) as u32;
+        // At once if there is room, so that batches of one sender stay in order.
+        if let Ok(room) = self.room.clone().try_acquire_many_owned(permits) {
+            return Box::pin(wait(self.submit(batch, room)));
+        }
+        let keeper = Self { ledger: self.ledger.clone(), policy: self.policy.clone(), room: self.room.clone(), space: self.space.clone() };
+        Box::pin(async move {
+            match tokio::time::timeout(PATIENCE, keeper.room.clone().acquire_many_owned(permits)).await {
+                Ok(Ok(room)) => wait(keeper.submit(batch, room)).await,
+                Ok(Err(_)) => Err(KeepError::Stopping),
+                Err(_) => Err(KeepError::Overloaded),
+            }
+        })
+    }
+
+    fn end(&self) -> RecordId {
+        self.ledger.durable_end()
+    }
+}
+
+async fn wait(parts: Vec<oneshot::Receiver<Result<Vec<RecordId>, reeve_ledger::Error>>>) -> Result<Vec<RecordId>, KeepError> {
+    let mut ids = Vec::new();
+    for part in parts {
+        match part.await {
+            Ok(Ok(mut durable)) if ids.is_empty() => std::mem::swap(&mut ids, &mut durable),
+            Ok(Ok(durable)) => ids.extend(durable),
+            Ok(Err(error)) => return Err(told(error)),
+            Err(_) => return Err(KeepError::Stopping),
+        }
+    }
+    Ok(ids)
+}
+
+fn told(error: reeve_ledger::Error) -> KeepError {
+    match error {
+        reeve_ledger::Error::DiskFull { .. } => KeepError::Full(error.to_string()),
+        reeve_ledger::Error::Closed => KeepError::Stopping,
+        error => KeepError::Failed(error.to_string()),
+    }
+}
+
+/// Whether the data folder's disk has room. Intake stops while some is left, so that what was taken can still be read, indexed and sealed.
+pub(crate) struct Space {
+    lacking: AtomicBool,
+    free_bytes: AtomicU64,
+    reserve_bytes: Option<u64>,
+}
+
+impl Space {
+    pub(crate) fn new(reserve_bytes: Option<u64>) -> Arc<Self> {
+        Arc::new(Self { lacking: AtomicBool::new(false), free_bytes: AtomicU64::new(u64::MAX), reserve_bytes })
+    }
+
+    /// Looks at the disk.
+    pub(crate) fn measure(&self, folder: &Path) {
+        let Ok(disk) = rustix::fs::statvfs(folder) else { return };
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let reserve = self.reserve_bytes.unwrap_or_else(|| (disk.f_blocks.saturating_mul(disk.f_frsize) / 50).min(RESERVE_BYTES_MAX));
+        self.free_bytes.store(free, Relaxed);
+        let lacking = free < reserve;
+        if self.lacking.swap(lacking, Relaxed) != lacking {
+            if lacking {
+                tracing::error!(free, reserve, "the disk is nearly full: nothing more is taken until there is space");
+            } else {
+                tracing::info!(free, "there is space on the disk again");
+            }
+        }
+    }
+
+    /// Free bytes, if they are too few.
+    pub(crate) fn lacking(&self) -> Option<u64> {
+        self.lacking.load(Relaxed).then(|| self.free_bytes.load(Relaxed))
+    }
+
+    /// Free bytes at the last look.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Relaxed)
+    }
+}
+
+const PERMIT_BYTES: usize = 1024;
+/// 48 MiB handed to the ledger at once: less than it queues, so that handing over never blocks.
+const ROOM_PERMITS: usize = (48 << 20) / PERMIT_BYTES;
+const OVERHEAD_BYTES: usize = 128;
+const PART_BYTES_MAX: usize = 12 << 20;
+const PART_RECORDS_MAX: usize = 16_384;
+/// How long a sender waits for room before it is told to come back.
+const PATIENCE: Duration = Duration::from_secs(5);
+const RESERVE_BYTES_MAX: u64 = 512 << 20;
