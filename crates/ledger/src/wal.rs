@@ -516,7 +516,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Where the first frame starts.
-pub(crate) const HEADER_LENGTH: usize = 4096;
+pub const HEADER_LENGTH: usize = 4096;
 /// Largest frame: a group stays below 64 MiB unless one batch alone is larger, and a batch is at most 64 MiB raw.
 pub(crate) const MAX_FRAME: usize = 160 << 20;
 /// Bytes an entry takes besides its names and raw bytes, table row included.
