@@ -82,7 +82,7 @@ export function Shell() {
         <button type="button" className="button plain icon" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)" onClick={() => setHelp(true)}>?</button>
         <UserMenu />
       </header>
-      <main id="content" tabIndex={-1}><Outlet /></main>
+      <main id="content" tabIndex={0}><Outlet /></main>
       {palette ? <Palette onClose={() => setPalette(false)} /> : null}
       {help ? <Help onClose={() => setHelp(false)} /> : null}
       <Toasts />

@@ -30,6 +30,7 @@ const features = tableFeatures({ columnSizingFeature, columnResizingFeature });
 export function Grid<T extends object>({ label, rows, columns, rowId, detail, onOpen, footer }: Props<T>) {
   const id = useId();
   const scroller = useRef<HTMLDivElement>(null);
+  const grid = useRef<HTMLDivElement>(null);
   const [active, setActive] = useState(-1);
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
 
@@ -61,37 +62,39 @@ export function Grid<T extends object>({ label, rows, columns, rowId, detail, on
     });
   }
 
-  useGridKeys({ scroller, id, count: rows.length, active, activate, move: (index) => { setActive(index); virtual.scrollToIndex(index, { align: 'auto' }); } });
+  useGridKeys({ grid, id, count: rows.length, active, activate, move: (index) => { setActive(index); virtual.scrollToIndex(index, { align: 'auto' }); } });
 
   return (
-    <div ref={scroller} className="grid" role="grid" tabIndex={0} aria-label={label} aria-rowcount={rows.length + 1} aria-colcount={columns.length} aria-activedescendant={active >= 0 ? `${id}-${active}` : undefined}>
-      <div className="head" role="rowgroup" style={{ minWidth: least }}>
-        <div className="grid-row" role="row" aria-rowindex={1} style={{ gridTemplateColumns: template }}>
-          {headers.map((h, i) => (
-            <div key={h.id} role="columnheader">
-              {columns[i]?.header ? columns[i].header : <span className="visually-hidden">{h.id}</span>}
-              {columns[i]?.grow || !columns[i]?.header ? null : <span className="resize" aria-hidden="true" onMouseDown={h.getResizeHandler()} onTouchStart={h.getResizeHandler()} />}
-            </div>
-          ))}
-        </div>
-      </div>
-      <div className="items" role="rowgroup" style={{ height: virtual.getTotalSize(), minWidth: least }}>
-        {virtual.getVirtualItems().map((item) => {
-          const row = rows[item.index];
-          if (!row) return null;
-          const key = rowId(row);
-          const expanded = open.has(key);
-          return (
-            <div key={item.key} ref={virtual.measureElement} data-index={item.index} className="item" role="presentation" style={{ transform: `translateY(${item.start}px)` }}>
-              <div id={`${id}-${item.index}`} role="row" aria-rowindex={item.index + 2} aria-selected={item.index === active} aria-expanded={detail ? expanded : undefined} className={`grid-row body-row${item.index === active ? ' active' : ''}`} style={{ gridTemplateColumns: template }} onClick={() => { if (!window.getSelection()?.toString()) activate(item.index); }}>
-                {columns.map((c) => <div key={c.id} role="gridcell">{c.cell(row)}</div>)}
+    <div ref={scroller} className="grid">
+      <div ref={grid} role={detail ? 'treegrid' : 'grid'} tabIndex={0} aria-label={label} aria-rowcount={rows.length + 1} aria-colcount={columns.length} aria-activedescendant={active >= 0 ? `${id}-${active}` : undefined}>
+        <div className="head" role="rowgroup" style={{ minWidth: least }}>
+          <div className="grid-row" role="row" aria-rowindex={1} style={{ gridTemplateColumns: template }}>
+            {headers.map((h, i) => (
+              <div key={h.id} role="columnheader">
+                {columns[i]?.header ? columns[i].header : <span className="visually-hidden">{h.id}</span>}
+                {columns[i]?.grow || !columns[i]?.header ? null : <span className="resize" aria-hidden="true" onMouseDown={h.getResizeHandler()} onTouchStart={h.getResizeHandler()} />}
               </div>
-              {detail && expanded ? (
-                <div role="row"><div role="gridcell" className="detail" style={{ width: scroller.current?.clientWidth }}>{detail(row)}</div></div>
-              ) : null}
-            </div>
-          );
-        })}
+            ))}
+          </div>
+        </div>
+        <div className="items" role="rowgroup" style={{ height: virtual.getTotalSize(), minWidth: least }}>
+          {virtual.getVirtualItems().map((item) => {
+            const row = rows[item.index];
+            if (!row) return null;
+            const key = rowId(row);
+            const expanded = open.has(key);
+            return (
+              <div key={item.key} ref={virtual.measureElement} data-index={item.index} className="item" role="presentation" style={{ transform: `translateY(${item.start}px)` }}>
+                <div id={`${id}-${item.index}`} role="row" aria-rowindex={item.index + 2} aria-level={detail ? 1 : undefined} aria-selected={item.index === active} aria-expanded={detail ? expanded : undefined} className={`grid-row body-row${item.index === active ? ' active' : ''}`} style={{ gridTemplateColumns: template }} onClick={() => { if (!window.getSelection()?.toString()) activate(item.index); }}>
+                  {columns.map((c) => <div key={c.id} role="gridcell">{c.cell(row)}</div>)}
+                </div>
+                {detail && expanded ? (
+                  <div role="row" aria-level={2}><div role="gridcell" className="detail" style={{ width: scroller.current?.clientWidth }}>{detail(row)}</div></div>
+                ) : null}
+              </div>
+            );
+          })}
+        </div>
       </div>
       {footer ? <div className="foot">{footer}</div> : null}
     </div>

@@ -2,7 +2,7 @@ import type { RefObject } from 'react';
 import { useShortcuts } from '../util/shortcuts';
 
 interface Keys {
-  scroller: RefObject<HTMLDivElement | null>;
+  grid: RefObject<HTMLDivElement | null>;
   id: string;
   count: number;
   active: number;
@@ -11,11 +11,11 @@ interface Keys {
 }
 
 /** Row keys that work wherever the focus is, except in fields; arrows only while the grid itself has the focus. */
-export function useGridKeys({ scroller, id, count, active, activate, move }: Keys) {
+export function useGridKeys({ grid, id, count, active, activate, move }: Keys) {
   const step = (by: number) => {
     if (count > 0) move(Math.max(0, Math.min(count - 1, active + by)));
   };
-  const focused = () => document.activeElement === scroller.current;
+  const focused = () => document.activeElement === grid.current;
   const onControl = (event: KeyboardEvent) => event.target instanceof HTMLElement && event.target.closest('button, a, [role="tab"], [role="tree"], [popover]') !== null;
   const arrow = (by: number) => () => (focused() ? step(by) : false);
   useShortcuts({
