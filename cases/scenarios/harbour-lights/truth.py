@@ -34,51 +34,54 @@ ROLES = {
     "log1": "syslog collector",
 }
 WEB_IP = re.escape(ATTACKER)
+TICK = 0.010
 
-# id, step in steps.tsv, title, tactic, technique, host, actor, and where besides the host's own audit log it shows:
+# Step in steps.tsv, title, tactic, technique, host, actor, and where besides the host's own audit log it shows:
 # (file, pattern). `audit` narrows the intruder's audit events to those whose text matches; None takes none.
 STEPS = [
-    ("S01", "scan", "Scans the public web server's ports and guesses its paths", ("TA0043", "Reconnaissance"), ("T1595.003", "Active Scanning: Wordlist Scanning"), "web1", "203.0.113.66", None,
+    ("scan", "Scans the public web server's ports and guesses its paths", ("TA0043", "Reconnaissance"), ("T1595.003", "Active Scanning: Wordlist Scanning"), "web1", "203.0.113.66", None,
      [("web1/nginx/access.log", rf"^{WEB_IP} .*gobuster"), ("gw1/flows.json", "flow:203.0.113.66>192.0.2.10")]),
-    ("S02", "exploit", "Runs commands through the portal's label page", ("TA0001", "Initial Access"), ("T1190", "Exploit Public-Facing Application"), "web1", "portal", "",
+    ("exploit", "Runs commands through the portal's label page", ("TA0001", "Initial Access"), ("T1190", "Exploit Public-Facing Application"), "web1", "portal", "",
      [("web1/nginx/access.log", rf"^{WEB_IP} .*/app/label")]),
-    ("S03", "webshell", "Uploads a web shell by path traversal and uses it", ("TA0003", "Persistence"), ("T1505.003", "Server Software Component: Web Shell"), "web1", "portal", "",
+    ("webshell", "Uploads a web shell by path traversal and uses it", ("TA0003", "Persistence"), ("T1505.003", "Server Software Component: Web Shell"), "web1", "portal", "",
      [("web1/audit.log", r"audit!hooks/status\.sh"), ("web1/nginx/access.log", rf"^{WEB_IP} .*/app/(upload|hooks)")]),
-    ("S04", "reverse-shell", "Opens a reverse shell to 203.0.113.66:443", ("TA0002", "Execution"), ("T1059.004", "Command and Scripting Interpreter: Unix Shell"), "web1", "portal", "",
-     [("web1/nginx/access.log", rf"^{WEB_IP} .*dev%2Ftcp|^{WEB_IP} .*dev/tcp"), ("gw1/flows.json", "flow:10.20.10.10>203.0.113.66:443")]),
-    ("S05", "discovery", "Looks around on web1: user, system, network, processes, set-uid files", ("TA0007", "Discovery"), ("T1082", "System Information Discovery"), "web1", "portal", "",
-     [("web1/auth.log", r"sudo: .*portal")]),
-    ("S06", "credentials-web", "Reads the database password and the deploy key", ("TA0006", "Credential Access"), ("T1552.001", "Unsecured Credentials: Credentials In Files"), "web1", "portal", "", []),
-    ("S07", "lateral-app", "Signs in to app1 with the stolen deploy key", ("TA0008", "Lateral Movement"), ("T1021.004", "Remote Services: SSH"), "app1", "deploy", "",
+    ("reverse-shell", "Opens a reverse shell to 203.0.113.66:443", ("TA0002", "Execution"), ("T1059.004", "Command and Scripting Interpreter: Unix Shell"), "web1", "portal", "",
+     [("web1/nginx/access.log", rf"(?i)^{WEB_IP} .*dev(%2f|/)tcp"), ("gw1/flows.json", "flow:10.20.10.10>203.0.113.66:443")]),
+    ("discovery", "Looks around on web1: user, system, network, processes, set-uid files", ("TA0007", "Discovery"), ("T1082", "System Information Discovery"), "web1", "portal", "",
+     []),
+    ("credentials-web", "Reads the database password and the deploy key", ("TA0006", "Credential Access"), ("T1552.001", "Unsecured Credentials: Credentials In Files"), "web1", "portal", "", []),
+    ("lateral-app", "Signs in to app1 with the stolen deploy key", ("TA0008", "Lateral Movement"), ("T1021.004", "Remote Services: SSH"), "app1", "deploy", "",
      [("app1/auth.log", r"session:app"), ("gw1/flows.json", "flow:10.20.10.10>10.20.10.20:22"), ("web1/audit.log", "audit:")]),
-    ("S08", "escalate", "Becomes root on app1 through the sudo rule for tar", ("TA0004", "Privilege Escalation"), ("T1548.003", "Abuse Elevation Control Mechanism: Sudo and Sudo Caching"), "app1", "deploy", "",
+    ("escalate", "Becomes root on app1 through the sudo rule for tar", ("TA0004", "Privilege Escalation"), ("T1548.003", "Abuse Elevation Control Mechanism: Sudo and Sudo Caching"), "app1", "deploy", "",
      [("app1/auth.log", r"sudo.*(checkpoint|sudo -n -l|list)|session opened for user root\(uid=0\) by \(uid=1004\)")]),
-    ("S09", "credentials-app", "Reads /etc/shadow and root's private key on app1", ("TA0006", "Credential Access"), ("T1003.008", "OS Credential Dumping: /etc/passwd and /etc/shadow"), "app1", "root", "", []),
-    ("S10", "persistence-app", "Leaves a systemd unit and a cron job on app1", ("TA0003", "Persistence"), ("T1543.002", "Create or Modify System Process: Systemd Service"), "app1", "root", "",
-     [("app1/syslog", r"curl -s http://203\.0\.113\.66/u|RELOAD|ntp-sync")]),
-    ("S11", "account-app", "Creates the account svc-print in group sudo on app1", ("TA0003", "Persistence"), ("T1136.001", "Create Account: Local Account"), "app1", "root", "",
+    ("credentials-app", "Reads /etc/shadow and root's private key on app1", ("TA0006", "Credential Access"), ("T1003.008", "OS Credential Dumping: /etc/passwd and /etc/shadow"), "app1", "root", "", []),
+    ("persistence-app", "Leaves a systemd unit and a cron job on app1", ("TA0003", "Persistence"), ("T1543.002", "Create or Modify System Process: Systemd Service"), "app1", "root", "",
+     []),
+    ("cron-runs", "Cron runs the intruder's download on app1, each minute from then on", ("TA0002", "Execution"), ("T1053.003", "Scheduled Task/Job: Cron"), "app1", "root", None,
+     [("app1/audit.log", r"audit!203\.0\.113\.66/u|/dev/shm/\.u"), ("app1/syslog", r"curl -s http://203\.0\.113\.66/u"), ("gw1/flows.json", "flow:10.20.10.20>203.0.113.66:80")]),
+    ("account-app", "Creates the account svc-print in group sudo on app1", ("TA0003", "Persistence"), ("T1136.001", "Create Account: Local Account"), "app1", "root", "",
      [("app1/auth.log", r"svc-print")]),
-    ("S12", "tools", "Fetches a password tool to /dev/shm", ("TA0011", "Command and Control"), ("T1105", "Ingress Tool Transfer"), "app1", "root", "",
+    ("tools", "Fetches a password tool to /dev/shm", ("TA0011", "Command and Control"), ("T1105", "Ingress Tool Transfer"), "app1", "root", "",
      [("gw1/flows.json", "flow:10.20.10.20>203.0.113.66:80")]),
-    ("S13", "scan-inside", "Scans the inner network from app1", ("TA0007", "Discovery"), ("T1046", "Network Service Discovery"), "app1", "root", "",
+    ("scan-inside", "Scans the inner network from app1", ("TA0007", "Discovery"), ("T1046", "Network Service Discovery"), "app1", "root", "",
      [("gw1/flows.json", "flow:10.20.10.20>10.20.20.")]),
-    ("S14", "guessing", "Guesses ada's password on files1 until one fits", ("TA0006", "Credential Access"), ("T1110.001", "Brute Force: Password Guessing"), "files1", "ada", "",
+    ("guessing", "Guesses ada's password on files1 until one fits", ("TA0006", "Credential Access"), ("T1110.001", "Brute Force: Password Guessing"), "files1", "ada", "",
      [("files1/auth.log", r"(ada .*10\.20\.10\.20|10\.20\.10\.20.*ada)"), ("app1/audit.log", "audit:"), ("gw1/flows.json", "flow:10.20.10.20>10.20.20.40:22")]),
-    ("S15", "database", "Dumps the shipments database", ("TA0009", "Collection"), ("T1213.006", "Data from Information Repositories: Databases"), "db1", "portal", None,
+    ("database", "Dumps the shipments database", ("TA0009", "Collection"), ("T1213.006", "Data from Information Repositories: Databases"), "db1", "portal", None,
      [("db1/postgresql.log", r"10\.20\.10\.20"), ("app1/audit.log", "audit:"), ("gw1/flows.json", "flow:10.20.10.20>10.20.20.30:5432")]),
-    ("S16", "lateral-files", "Signs in to files1 with root's vault key", ("TA0008", "Lateral Movement"), ("T1021.004", "Remote Services: SSH"), "files1", "vault", "",
+    ("lateral-files", "Signs in to files1 with root's vault key", ("TA0008", "Lateral Movement"), ("T1021.004", "Remote Services: SSH"), "files1", "vault", "",
      [("files1/auth.log", r"session:files"), ("app1/audit.log", "audit:"), ("gw1/flows.json", "flow:10.20.10.20>10.20.20.40:22")]),
-    ("S17", "key-files", "Adds a key of its own for vault on files1", ("TA0003", "Persistence"), ("T1098.004", "Account Manipulation: SSH Authorized Keys"), "files1", "vault", "", []),
-    ("S18", "collect", "Packs the contracts into an archive", ("TA0009", "Collection"), ("T1560.001", "Archive Collected Data: Archive via Utility"), "files1", "vault", "", []),
-    ("S19", "exfiltrate", "Uploads the archive to cdn.updates-mirror.example", ("TA0010", "Exfiltration"), ("T1048.003", "Exfiltration Over Alternative Protocol: Unencrypted Non-C2 Protocol"), "files1", "vault", "",
+    ("key-files", "Adds a key of its own for vault on files1", ("TA0003", "Persistence"), ("T1098.004", "Account Manipulation: SSH Authorized Keys"), "files1", "vault", "", []),
+    ("collect", "Packs the contracts into an archive", ("TA0009", "Collection"), ("T1560.001", "Archive Collected Data: Archive via Utility"), "files1", "vault", "", []),
+    ("exfiltrate", "Uploads the archive to cdn.updates-mirror.example", ("TA0010", "Exfiltration"), ("T1048.003", "Exfiltration Over Alternative Protocol: Unencrypted Non-C2 Protocol"), "files1", "vault", "",
      [("gw1/syslog", r"updates-mirror\.example"), ("gw1/flows.json", "flow:10.20.20.40>203.0.113.67")]),
-    ("S20", "clean-files", "Removes the archive and the shell history on files1", ("TA0005", "Defense Evasion"), ("T1070.004", "Indicator Removal: File Deletion"), "files1", "vault", "", []),
-    ("S21", "exfiltrate-database", "Uploads the database dump from app1", ("TA0010", "Exfiltration"), ("T1048.003", "Exfiltration Over Alternative Protocol: Unencrypted Non-C2 Protocol"), "app1", "root", "",
+    ("clean-files", "Removes the archive and the shell history on files1", ("TA0005", "Defense Evasion"), ("T1070.004", "Indicator Removal: File Deletion"), "files1", "vault", "", []),
+    ("exfiltrate-database", "Uploads the database dump from app1", ("TA0010", "Exfiltration"), ("T1048.003", "Exfiltration Over Alternative Protocol: Unencrypted Non-C2 Protocol"), "app1", "root", "",
      [("gw1/syslog", r"updates-mirror\.example"), ("gw1/flows.json", "flow:10.20.10.20>203.0.113.67")]),
-    ("S22", "clean-app", "Strikes its own lines out of auth.log, empties wtmp, stops rsyslog on app1", ("TA0005", "Defense Evasion"), ("T1070.002", "Indicator Removal: Clear Linux or Mac System Logs"), "app1", "root", "",
+    ("clean-app", "Strikes its own lines out of auth.log, empties wtmp, stops rsyslog on app1", ("TA0005", "Defense Evasion"), ("T1070.002", "Indicator Removal: Clear Linux or Mac System Logs"), "app1", "root", "",
      [("app1/syslog", r"rsyslogd.*exiting on signal")]),
-    ("S23", "clean-web", "Removes the web shell", ("TA0005", "Defense Evasion"), ("T1070.004", "Indicator Removal: File Deletion"), "web1", "portal", "", []),
-    ("S24", "return", "Comes back: tries its key and the web shell, both in vain", ("TA0001", "Initial Access"), ("T1190", "Exploit Public-Facing Application"), "web1", "203.0.113.66", None,
+    ("clean-web", "Removes the web shell", ("TA0005", "Defense Evasion"), ("T1070.004", "Indicator Removal: File Deletion"), "web1", "portal", "", []),
+    ("return", "Comes back: tries its key and the web shell, both in vain", ("TA0001", "Initial Access"), ("T1190", "Exploit Public-Facing Application"), "web1", "203.0.113.66", None,
      [("web1/nginx/access.log", rf"^{WEB_IP} "), ("web1/auth.log", rf"{WEB_IP}")]),
 ]
 
@@ -158,9 +161,28 @@ def flows(path: pathlib.Path, want: str, start: float, end: float) -> list[int]:
     return hits
 
 
+def copies(logs: pathlib.Path, records: list[dict]) -> list[dict]:
+    """The same records where they were written a second time: laurel's lines, and auth.log as it was left on app1."""
+    found = []
+    for entry in records:
+        if entry["file"] == "logs/app1/audit.log.zst":
+            serials = set(entry["serials"])
+            lines = enumerate((logs / "app1/laurel.json").open(), 1)
+            found.append({"file": "logs/app1/laurel.json.zst", "lines": [n for n, line in lines if int(re.search(r'"ID":"[\d.]+:(\d+)"', line)[1]) in serials]})
+        elif entry["file"] == "logs/app1/auth.log.zst":
+            mine = {line.strip() for n, line in enumerate((logs / "app1/auth.log").open(), 1) if n in entry["lines"]}
+            lines = enumerate((logs / "app1/auth.log.left-on-host").open(), 1)
+            found.append({"file": "logs/app1/auth.log.left-on-host.zst", "lines": [n for n, line in lines if line.strip() in mine]})
+    return [entry for entry in found if entry["lines"]]
+
+
 def main() -> None:
     logs, notes, out = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
     windows = {name: (start, end) for name, start, end in (line.split() for line in notes.open())}
+    # Not the intruder's typing but what it left behind: cron's runs, until the recording ends.
+    runs = [e["time"] for e in Audit(logs / "app1" / "audit.log").events.values() if re.search(r"203\.0\.113\.66/u", e["words"])]
+    runs = [at for at in runs if at > seconds(windows["persistence-app"][1])]
+    unnoted = {"cron-runs": tuple(datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat().replace("+00:00", "Z") for at in (min(runs), max(runs)))}
     audits = {host: Audit(logs / host / "audit.log") for host in ("web1", "app1", "files1")}
     audits["web1"].own(r"label pdf;|hooks/status\.sh", sessions=False)
     audits["app1"].own(r"checkpoint-action", sessions=True)
@@ -172,10 +194,12 @@ def main() -> None:
     audits["files1"].mine |= known - vault_cron
 
     steps = []
-    for number, name, title, tactic, technique, host, actor, audit, elsewhere in STEPS:
-        start, end = (seconds(w) for w in windows[name])
-        # A command may outlive the keystroke that ends its step, but not into the next.
-        end = min([end + 1.5] + [seconds(other) for other, _ in windows.values() if seconds(other) >= end])
+    for name, title, tactic, technique, host, actor, audit, elsewhere in STEPS:
+        start, end = (seconds(w) for w in (windows | unnoted)[name])
+        # A command may outlive the keystroke that ends its step, but not into the next. The kernel stamps audit
+        # events with the last clock tick, so they may lie a little before the keystroke.
+        start -= TICK
+        end = min([end + 1.5] + [seconds(other) - TICK for other, _ in windows.values() if seconds(other) >= end])
         records = []
         sources = ([(f"{host}/audit.log", "audit:" + audit)] if audit is not None else []) + elsewhere
         for file, pattern in sources:
@@ -185,7 +209,10 @@ def main() -> None:
                 entry |= {"lines": sorted(n for e in hits for n in e["lines"]), "serials": sorted(e["serial"] for e in hits)}
             elif pattern.startswith("audit!"):  # events not of the intruder's processes, known by what they touch
                 hits = [e for e in audits[file.split("/")[0]].events.values() if start <= e["time"] <= end and re.search(pattern[6:], e["words"])]
-                first = next(r for r in records if r["file"] == entry["file"])
+                first = next((r for r in records if r["file"] == entry["file"]), None)
+                if first is None:
+                    first = entry | {"lines": [], "serials": []}
+                    records.append(first)
                 first["lines"] = sorted({*first["lines"], *(n for e in hits for n in e["lines"])})
                 first["serials"] = sorted({*first["serials"], *(e["serial"] for e in hits)})
                 continue
@@ -199,14 +226,16 @@ def main() -> None:
                 entry |= {"lines": [n for n, line in lines if (at := line_time(line)) and start - 1 <= at <= end + slack and re.search(pattern, line)]}
             if any(entry.get(k) for k in ("lines", "objects")):
                 records.append(entry)
+        records += copies(logs, records)
         steps.append({
-            "id": number, "name": name, "title": title,
+            "name": name, "title": title,
             "tactic": dict(zip(("uid", "name"), tactic)), "technique": dict(zip(("uid", "name"), technique)),
-            "host": host, "actor": actor, "from": windows[name][0], "to": windows[name][1], "records": records,
+            "host": host, "actor": actor, "from": (windows | unnoted)[name][0], "to": (windows | unnoted)[name][1], "records": records,
         })
         if not records:
-            print(f"step {number} {name}: no records", file=sys.stderr)
-    steps.sort(key=lambda s: (s["from"], s["id"]))
+            print(f"step {name}: no records", file=sys.stderr)
+    steps.sort(key=lambda s: s["from"])
+    steps = [{"id": f"S{n:02}"} | step for n, step in enumerate(steps, 1)]
     hosts = [{"name": h, "addresses": HOSTS[h], "role": ROLES[h]} for h in HOSTS]
     hosts += [{"name": "ext", "addresses": [ATTACKER, EXFIL], "role": "the intruder; no logs", "external": True}]
     outcome = {"scenario": "harbour-lights", "version": 1, "hosts": hosts, "steps": steps}
