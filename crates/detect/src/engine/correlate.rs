@@ -37,6 +37,8 @@ pub struct Hit {
     value: Option<String>,
     /// When, in milliseconds since 1970.
     at_ms: i64,
+    /// What the caller finds the match by again: at first the key of its first record.
+    pub token: u64,
 }
 
 impl Hit {
@@ -53,6 +55,8 @@ pub struct Correlated {
     pub rule: usize,
     /// The group and what was counted.
     pub fields: Vec<(String, String)>,
+    /// The tokens of the matches it rests on, in order of time, at most 100.
+    pub tokens: Vec<u64>,
     /// The first match it rests on, in milliseconds since 1970.
     pub from_ms: i64,
     /// The last.
@@ -148,7 +152,8 @@ impl Definitions {
             None => None,
         };
         let at_ms = parsed.time.map(|time| time.at.as_millisecond())?;
-        Some(Hit { correlation: number, member: member as u32, group: group?, value, at_ms })
+        let token = parsed.records.first().copied().unwrap_or_default();
+        Some(Hit { correlation: number, member: member as u32, group: group?, value, at_ms, token })
     }
 
     fn of(&self, rule: usize) -> impl Iterator<Item = (u32, u32)> {
@@ -176,6 +181,7 @@ struct Remembered {
     at_ms: i64,
     member: u32,
     value: Option<String>,
+    token: u64,
 }
 
 impl Correlator {
@@ -200,7 +206,7 @@ impl Correlator {
         // A correlation of correlations is fed by what it correlates.
         if depth < 8 {
             for (number, member) in definitions.of(definition.rule) {
-                let outer = Hit { correlation: number, member, group: hit.group.clone(), value: None, at_ms: hit.at_ms };
+                let outer = Hit { correlation: number, member, group: hit.group.clone(), value: None, at_ms: hit.at_ms, token: hit.token };
                 self.observe_nested(&outer, depth + 1, found);
             }
         }
@@ -249,7 +255,7 @@ impl Window {
     /// Puts a match in its place by time and forgets what is out of reach of the newest.
     fn insert(&mut self, hit: &Hit, timespan_ms: i64) {
         let at = self.matches.partition_point(|known| known.at_ms <= hit.at_ms);
-        self.matches.insert(at, Remembered { at_ms: hit.at_ms, member: hit.member, value: hit.value.clone() });
+        self.matches.insert(at, Remembered { at_ms: hit.at_ms, member: hit.member, value: hit.value.clone(), token: hit.token });
         let oldest = self.last_ms().saturating_sub(timespan_ms);
         while self.matches.len() > GROUP_MAX || self.matches.front().is_some_and(|first| first.at_ms < oldest) {
             self.matches.pop_front();
@@ -279,7 +285,8 @@ impl Window {
         let mut fields: Vec<(String, String)> = wanted.group_by.iter().cloned().zip(hit.group.iter().cloned()).collect();
         fields.push((what.to_owned(), count.to_string()));
         let first = self.matches.front().map_or(hit.at_ms, |first| first.at_ms);
-        Some(Correlated { rule: definition.rule, fields, from_ms: first, to_ms: self.last_ms() })
+        let tokens = self.matches.iter().rev().take(100).map(|one| one.token).collect::<Vec<_>>().into_iter().rev().collect();
+        Some(Correlated { rule: definition.rule, fields, tokens, from_ms: first, to_ms: self.last_ms() })
     }
 
     fn distinct(&self, of: impl Fn(&Remembered) -> Option<String>) -> usize {

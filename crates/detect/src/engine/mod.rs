@@ -85,6 +85,8 @@ pub struct Match<'e> {
     pub rule: &'e Rule,
     /// The fields that made it match, by the names rules use, with their values.
     pub fields: Vec<(String, String)>,
+    /// The keys of the records it rests on: the event's own, for a correlation those of the matches it counted (at most 100).
+    pub records: Vec<u64>,
     /// Whether the rule is to be reported; `false` if it only feeds correlations (see [`Scratch::collecting`]).
     pub reports: bool,
     /// What correlations need to know of this match; empty unless some count this rule.
@@ -104,7 +106,7 @@ pub struct Scratch {
     candidates: Vec<u32>,
     correlator: Option<Correlator>,
     collecting: bool,
-    seen: HashMap<Source, u64>,
+    seen: HashMap<Source, (u64, usize)>,
 }
 
 #[derive(Default)]
@@ -133,9 +135,9 @@ impl Scratch {
         Self { collecting: true, ..Self::default() }
     }
 
-    /// Events seen by kind, as in `windows/process_creation/sysmon` → 12.
-    pub fn seen(&self) -> impl Iterator<Item = (String, u64)> {
-        self.seen.iter().map(|(source, count)| (source.name(), *count))
+    /// Events seen by kind, as in `windows/process_creation/sysmon`, with how many rules look at such events.
+    pub fn seen(&self) -> impl Iterator<Item = (String, u64, usize)> {
+        self.seen.iter().map(|(source, (events, rules))| (source.name(), *events, *rules))
     }
 
     /// The state of correlations that ran inside.
@@ -218,7 +220,7 @@ impl Engine {
         let at = self.route(key, &mut scratch.routes);
         let Some(route) = scratch.routes.all.get(at) else { return };
         if first {
-            *scratch.seen.entry(route.source).or_default() += 1;
+            scratch.seen.entry(route.source).or_insert_with(|| (0, self.looking_at(&route.source))).0 += 1;
         }
         if route.groups.is_empty() {
             return;
@@ -248,7 +250,8 @@ impl Engine {
             .collect();
         let reports = self.reports[index];
         if reports || scratch.collecting {
-            emit(Match { rule: &self.rules.rules[index], fields: self.fields_of(expr, &scratch.slots), reports, hits: hits.clone() });
+            let fields = self.fields_of(expr, &scratch.slots);
+            emit(Match { rule: &self.rules.rules[index], fields, records: parsed.records.clone(), reports, hits: hits.clone() });
         }
         if scratch.collecting || hits.is_empty() {
             return;
@@ -256,7 +259,8 @@ impl Engine {
         let correlator = scratch.correlator.get_or_insert_with(|| self.correlator());
         for hit in hits {
             correlator.observe(&hit, &mut |found| {
-                emit(Match { rule: &self.rules.rules[found.rule], fields: found.fields, reports: true, hits: Vec::new() });
+                let rule = &self.rules.rules[found.rule];
+                emit(Match { rule, fields: found.fields, records: found.tokens, reports: true, hits: Vec::new() });
             });
         }
     }
@@ -270,6 +274,11 @@ impl Engine {
         let mut found = Vec::new();
         verify::matched_fields(expr, slots, &mut found);
         found.into_iter().map(|(field, text)| (self.rules.fields.name(field).to_owned(), text)).collect()
+    }
+
+    fn looking_at(&self, source: &Source) -> usize {
+        let rules = self.rules.rules.iter().filter(|rule| !rule.is_correlation());
+        rules.filter(|rule| source.serves(&rule.logsource)).count()
     }
 
     fn route(&self, key: Key<'_>, routes: &mut Routes) -> usize {

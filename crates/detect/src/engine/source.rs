@@ -176,7 +176,7 @@ pub(crate) fn other(decoder: &str, class: &str) -> Source {
         return zeek(path);
     }
     match (decoder, class) {
-        ("web.access", _) => Source::new(&[], &["webserver"], &["apache", "nginx"]),
+        ("web.access" | "web.error", _) => Source::new(&[], &["webserver"], &["apache", "nginx"]),
         ("suricata.eve", "dns") => Source::new(&["suricata"], &["dns"], &["dns"]),
         ("suricata.eve", "http") => Source::new(&["suricata"], WEB, &["http"]),
         ("suricata.eve", "flow") => Source::new(&["suricata"], &["firewall"], &["flow", "netflow"]),

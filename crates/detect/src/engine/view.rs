@@ -87,6 +87,7 @@ const WEB: &[Alias] = &[
     ("sc-status", "status_code"),
     ("sc-status", "http.status"),
     ("sc-bytes", "body_bytes_sent"),
+    ("sc-bytes", "size"),
     ("sc-bytes", "bytes"),
     ("cs-referer", "referer"),
     ("cs-referer", "referrer"),
@@ -371,15 +372,13 @@ fn windows(parsed: &Parsed<'_>, head: &Head<'_>, wanted: &Wanted, slots: &mut Sl
         }
     }
     for scope in head.scopes {
-        let map = if scope.is_empty() { Some(&parsed.native) } else { parsed.native.path(scope).and_then(Value::as_map) };
-        let Some(map) = map else { continue };
-        map_fields(map, wanted, slots);
-        if scope.ends_with("UserData") || scope.ends_with("user_data") {
-            map.iter().filter_map(|(_, value)| value.as_map()).for_each(|inner| map_fields(inner, wanted, slots));
+        let (path, inside) = scope.strip_suffix(".*").map_or((*scope, false), |path| (path, true));
+        let map = if path.is_empty() { Some(&parsed.native) } else { parsed.native.path(path).and_then(Value::as_map) };
+        match map {
+            Some(map) if inside => map.iter().filter_map(|(_, value)| value.as_map()).for_each(|inner| map_fields(inner, wanted, slots)),
+            Some(map) => map_fields(map, wanted, slots),
+            None => {}
         }
-    }
-    if let Some(user_data) = parsed.native.path("Event.UserData").and_then(Value::as_map) {
-        user_data.iter().filter_map(|(_, value)| value.as_map()).for_each(|inner| map_fields(inner, wanted, slots));
     }
     for (field, path) in &wanted.dotted {
         if slots.is_empty(*field) {

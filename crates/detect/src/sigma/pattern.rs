@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn wildcards_and_escapes() {
         assert!(fits(r"*\cmd.exe", r"C:\Windows\CMD.EXE"));
-        assert!(fits(r"C:\*\a?c", r"c:\x\y\abc"));
+        assert!(fits(r"C:\\*\a?c", r"c:\x\y\abc"));
         assert!(!fits(r"a?c", "ac"));
         assert!(fits(r"a\*c", "a*c"));
         assert!(!fits(r"a\*c", "abc"));
