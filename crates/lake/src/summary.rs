@@ -67,7 +67,7 @@ pub struct FieldSummary {
     pub kind: &'static str,
     /// Events that have it.
     pub count: u64,
-    /// Distinct values; [`MAX_VALUES`] means at least that many.
+    /// Distinct values; 2,000 means at least that many.
     pub distinct: usize,
     /// The most frequent values.
     pub top: Vec<ValueCount>,
@@ -85,7 +85,7 @@ pub struct ValueCount {
 /// Events a sidebar looks at.
 const SAMPLE_ROWS: usize = 20_000;
 /// Values of a field that are told apart.
-pub const MAX_VALUES: usize = 2_000;
+const MAX_VALUES: usize = 2_000;
 /// Native fields a sidebar lists.
 const MAX_NATIVE: usize = 200;
 /// Buckets of a histogram.

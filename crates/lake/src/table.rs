@@ -10,7 +10,11 @@ use arrow::{
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{Column, DFSchema, Result as EngineResult, ScalarValue, pruning::PruningStatistics},
+    common::{
+        Column, DFSchema, Result as EngineResult, ScalarValue,
+        pruning::PruningStatistics,
+        tree_node::{Transformed, TreeNode},
+    },
     datasource::{
         listing::PartitionedFile,
         memory::MemorySourceConfig,
@@ -18,10 +22,10 @@ use datafusion::{
         physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory},
         source::DataSourceExec,
     },
-    logical_expr::{Expr, TableProviderFilterPushDown, TableType, utils::conjunction},
+    logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType, lit, utils::conjunction},
     object_store::{ObjectMeta, ObjectStore, path::Path},
     physical_expr::expressions::Column as PhysicalColumn,
-    physical_optimizer::pruning::PruningPredicate,
+    physical_optimizer::pruning::PruningPredicateBuilder,
     physical_plan::{ExecutionPlan, PhysicalExpr, empty::EmptyExec, filter::FilterExecBuilder, projection::ProjectionExec, union::UnionExec},
 };
 
@@ -47,8 +51,8 @@ pub(crate) struct EventTable {
 /// What the scans of one query met.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
+    /// Files that were not ruled out.
     pub(crate) files: std::sync::atomic::AtomicU64,
-    pub(crate) pruned: std::sync::atomic::AtomicU64,
 }
 
 impl fmt::Debug for EventTable {
@@ -104,8 +108,10 @@ impl EventTable {
         }
         let output: Option<Vec<usize>> = (columns.len() > wanted.len()).then(|| (0..wanted.len()).collect());
         let mut parts = Vec::new();
-        if let Some(files) = self.scan_files(state, &columns, filters)? {
-            parts.push(filtered(state, files, filters.to_vec(), output.clone())?);
+        for (files, filters) in by_class(self.prune(state, filters)?, filters) {
+            if let Some(scan) = self.scan_files(state, &columns, files)? {
+                parts.push(filtered(state, scan, filters, output.clone())?);
+            }
         }
         if let Some(hot) = self.scan_hot(&columns)? {
             parts.push(filtered(state, hot, filters.to_vec(), output)?);
@@ -117,11 +123,8 @@ impl EventTable {
         }
     }
 
-    fn scan_files(&self, state: &dyn Session, columns: &[usize], filters: &[Expr]) -> EngineResult<Option<Arc<dyn ExecutionPlan>>> {
-        let mut files = self.prune(state, filters)?;
-        let (kept, all) = (files.len() as u64, self.snapshot.files.len() as u64);
-        self.tally.files.fetch_add(kept, std::sync::atomic::Ordering::Relaxed);
-        self.tally.pruned.fetch_add(all - kept, std::sync::atomic::Ordering::Relaxed);
+    fn scan_files(&self, state: &dyn Session, columns: &[usize], mut files: Vec<Arc<SegmentFile>>) -> EngineResult<Option<Arc<dyn ExecutionPlan>>> {
+        self.tally.files.fetch_add(files.len() as u64, std::sync::atomic::Ordering::Relaxed);
         if files.is_empty() {
             return Ok(None);
         }
@@ -175,13 +178,50 @@ impl EventTable {
         let files = &self.snapshot.files;
         let Some(all) = conjunction(filters.to_vec()) else { return Ok(files.clone()) };
         let predicate = state.create_physical_expr(all, &DFSchema::try_from(TABLE.as_ref().clone())?)?;
-        let Ok(pruning) = PruningPredicate::try_new(predicate, TABLE.clone()) else { return Ok(files.clone()) };
-        if pruning.always_true() {
-            return Ok(files.clone());
-        }
+        let Some(pruning) = PruningPredicateBuilder::new().with_file_schema(TABLE.clone()).build(predicate) else { return Ok(files.clone()) };
         let keep = pruning.prune(&CatalogRanges(files))?;
         Ok(files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file.clone()).collect())
     }
+}
+
+/// Files with the filters each needs. A name that is also a native one is tested in columns, and in native fields where the
+/// class is 0; in a file of another class the second half cannot hold, and without it the filter can be pushed down.
+fn by_class(files: Vec<Arc<SegmentFile>>, filters: &[Expr]) -> Vec<(Vec<Arc<SegmentFile>>, Vec<Expr>)> {
+    let reduced: Vec<Expr> = filters.iter().map(|filter| without_class_zero(filter.clone())).collect();
+    if reduced == filters {
+        return vec![(files, reduced)];
+    }
+    let (classed, others) = files.into_iter().partition(|file| file.row.class_uid > 0);
+    vec![(classed, reduced), (others, filters.to_vec())]
+}
+
+fn without_class_zero(filter: Expr) -> Expr {
+    let reduced = filter.clone().transform_up(|expr| Ok(reduce(expr)));
+    reduced.map_or(filter, |reduced| reduced.data)
+}
+
+fn reduce(expr: Expr) -> Transformed<Expr> {
+    let truth = |expr: &Expr| if let Expr::Literal(ScalarValue::Boolean(truth), _) = expr { *truth } else { None };
+    let new = match &expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if is_class(left) && is_zero(right) => Some(lit(false)),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) if truth(left) == Some(false) || truth(right) == Some(false) => Some(lit(false)),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => match (truth(left), truth(right)) {
+            (Some(false), _) => Some(right.as_ref().clone()),
+            (_, Some(false)) => Some(left.as_ref().clone()),
+            _ => None,
+        },
+        Expr::IsNotTrue(inner) if truth(inner) == Some(false) => Some(lit(true)),
+        _ => None,
+    };
+    new.map_or_else(|| Transformed::no(expr.clone()), Transformed::yes)
+}
+
+fn is_class(expr: &Expr) -> bool {
+    matches!(expr, Expr::Column(column) if column.name == "class_uid")
+}
+
+fn is_zero(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Int32(Some(0)) | ScalarValue::Int64(Some(0)), _))
 }
 
 fn partitioned(file: &Arc<SegmentFile>) -> PartitionedFile {
