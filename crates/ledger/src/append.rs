@@ -228,7 +228,8 @@ impl Committer {
         }
         queue.bytes -= bytes;
         inner.queue_has_space.notify_all();
-        let rotate = queue.rotations_wanted > queue.rotations_done && queue.batches.is_empty();
+        // Whoever wants it has their records durable already, so batches that still wait need not go first.
+        let rotate = queue.rotations_wanted > queue.rotations_done;
         (group, rotate, queue.closed && queue.batches.is_empty())
     }
 
@@ -280,6 +281,9 @@ impl Committer {
         let (frame, places) = self.build_frame(&open, first, group);
         let written = self.write_frame(&mut open, &frame);
         self.buffer = frame;
+        // One rare large batch must not hold its memory for good.
+        self.buffer.clear();
+        self.buffer.shrink_to(2 * GROUP_BYTES);
         let id = RecordId { segment: open.wal.header.segment, index: first };
         if let Err(error) = written {
             self.roll_back_heads();

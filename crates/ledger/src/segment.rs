@@ -5,7 +5,10 @@ use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arrow::{
@@ -212,13 +215,23 @@ pub(crate) struct SegmentReader {
     input: FileInput,
     metadata: ArrowReaderMetadata,
     pub(crate) identity: Identity,
+    /// Stretches of the file with their checksums, and which of them were found sound.
+    regions: Vec<(Region, AtomicBool)>,
 }
 
 impl SegmentReader {
     pub(crate) fn open(disk: &dyn Disk, dir: &Path, segment: u32) -> Result<Self, Error> {
         let path = segment_path(dir, segment);
         let file = disk.open(&path).map_err(|error| Error::io("open", &path, error))?;
-        Self::from_file(file, segment)
+        let map = crate::disk::read_all(disk, &map_path(dir, segment), MAP_LIMIT).ok();
+        let regions = map.and_then(|map| parse_map(std::str::from_utf8(&map).ok()?));
+        let regions = regions.ok_or_else(|| Error::Segment { segment, reason: "its map is missing or damaged".into() })?;
+        let everywhere: Vec<_> = regions.iter().filter(|region| region.serves_all()).collect();
+        // Before the library looks at the footer: a damaged one could ask it for anything.
+        everywhere.into_iter().try_for_each(|region| check_region(&*file, segment, region))?;
+        let mut reader = Self::from_file(file, segment)?;
+        reader.regions = regions.into_iter().map(|region| (region, AtomicBool::new(region.serves_all()))).collect();
+        Ok(reader)
     }
 
     /// The Parquet library may panic on damaged input; that, too, is an answer about the file and nothing else.
@@ -239,7 +252,7 @@ impl SegmentReader {
         if identity.segment != segment {
             return Err(wrong("is that of another segment"));
         }
-        Ok(Self { input, metadata, identity })
+        Ok(Self { input, metadata, identity, regions: Vec::new() })
     }
 
     pub(crate) fn records(&self) -> u64 {
@@ -248,6 +261,11 @@ impl SegmentReader {
 
     /// Rows of ascending, disjoint ranges of indexes, in order.
     pub(crate) fn read(&self, wanted: &[Range<u32>]) -> Result<Vec<Row>, Error> {
+        let used = |region: &Region| wanted.iter().any(|rows| rows.start < region.first + region.count && region.first < rows.end);
+        for (region, sound) in self.regions.iter().filter(|(region, sound)| !sound.load(Ordering::Relaxed) && used(region)) {
+            check_region(&*self.input.file, self.identity.segment, region)?;
+            sound.store(true, Ordering::Relaxed);
+        }
         guard(self.identity.segment, || self.read_unguarded(wanted))
     }
 
@@ -374,6 +392,30 @@ pub(crate) struct Region {
     pub(crate) count: u32,
     pub(crate) crc32: u32,
     pub(crate) sha256: Hash,
+    /// The last one, with the footer.
+    last: bool,
+}
+
+impl Region {
+    /// Whether it lies outside the row groups: head, footer and indexes.
+    fn serves_all(&self) -> bool {
+        self.offset == 0 || self.last
+    }
+}
+
+/// Reading must not pass on bytes that were not sealed, so each stretch is checked the first time it is used.
+fn check_region(file: &dyn DiskFile, segment: u32, region: &Region) -> Result<(), Error> {
+    let damaged = |what: &str| Error::Segment { segment, reason: format!("bytes {}…{} {what}", region.offset, region.offset + region.length) };
+    let length = file.length().map_err(|error| damaged(&error.to_string()))?;
+    if region.offset.checked_add(region.length).is_none_or(|end| end > length) {
+        return Err(damaged("are missing"));
+    }
+    let mut bytes = vec![0; region.length as usize];
+    let read = file.read_at(&mut bytes, region.offset).map_err(|error| damaged(&error.to_string()))?;
+    if crc32fast::hash(&bytes[..read]) != region.crc32 {
+        return Err(damaged("are not what was sealed"));
+    }
+    Ok(())
 }
 
 /// Reads a map file; `None` unless it is whole and contiguous.
@@ -383,7 +425,7 @@ pub(crate) fn parse_map(text: &str) -> Option<Vec<Region>> {
         return None;
     }
     let mut at = 0u64;
-    lines
+    let regions: Option<Vec<Region>> = lines
         .map(|line| {
             let mut fields = line.split(' ');
             let region = Region {
@@ -393,12 +435,16 @@ pub(crate) fn parse_map(text: &str) -> Option<Vec<Region>> {
                 count: text::number(fields.next()?)?,
                 crc32: fields.next().filter(|hex| hex.len() == 8).and_then(|hex| u32::from_str_radix(hex, 16).ok())?,
                 sha256: text::hash(fields.next()?)?,
+                last: false,
             };
             let follows = region.offset == at && fields.next().is_none();
             at = at.checked_add(region.length)?;
             follows.then_some(region)
         })
-        .collect()
+        .collect();
+    let mut regions = regions?;
+    regions.last_mut()?.last = true;
+    Some(regions)
 }
 
 /// Makes the map from the file as it lies on disk; also the hash of the whole.
@@ -661,6 +707,7 @@ pub(crate) fn map_path(dir: &Path, segment: u32) -> PathBuf {
     dir.join(format!("{segment:08}.map"))
 }
 
+pub(crate) const MAP_LIMIT: u64 = 64 << 20;
 const MAP_HEAD: &str = "reeve-map/v1";
 /// Place of `raw` in the schema.
 const RAW_COLUMN: usize = 1;

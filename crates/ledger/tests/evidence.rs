@@ -209,3 +209,50 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn reading_never_passes_on_damaged_bytes() {
+    let dir = sealed_store(1);
+    let path = dir.path().join("segments/00000000.parquet");
+    let sealed = fs::read(&path).unwrap();
+    let mut refused = 0;
+    for at in (0..sealed.len()).step_by(sealed.len() / 60) {
+        let mut flipped = sealed.clone();
+        flipped[at] ^= 1;
+        fs::write(&path, flipped).unwrap();
+        let ledger = Ledger::open(dir.path(), Options::new(ORIGIN)).unwrap();
+        for index in [0, 600, 1199] {
+            match ledger.get(RecordId { segment: 0, index }) {
+                Ok(record) => assert_eq!(record.unwrap().raw, raw(index).as_bytes(), "byte {at}"),
+                Err(error) => {
+                    assert_eq!(error.code(), "LEDGER-008", "byte {at}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+#[test]
+fn large_and_empty_records_are_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), Options::new(ORIGIN)).unwrap();
+    let mut state = 1u32;
+    let mut noise = |length: usize| -> Vec<u8> {
+        std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .take(length)
+        .collect()
+    };
+    let raws = [noise(reeve_ledger::MAX_RECORD), Vec::new(), noise(5 << 20), Vec::new(), noise(9 << 20)];
+    let ids = ledger.append(raws.iter().map(|raw| NewRecord::new("big", Transport::File, raw.clone())).collect()).unwrap();
+    let check = || ids.iter().zip(&raws).for_each(|(id, raw)| assert!(ledger.get(*id).unwrap().unwrap().raw == *raw));
+    check();
+    ledger.seal_now().unwrap();
+    check();
+    let report = report(dir.path());
+    assert!(report.is_intact() && report.records == 5, "{:#?}", report.faults);
+}

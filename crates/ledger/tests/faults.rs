@@ -153,6 +153,8 @@ fn a_full_disk_refuses_and_resumes_by_itself() {
     let mut client = Client::default();
     client.append(&ledger, 5);
     for space in (0..3000).step_by(97) {
+        // There is an open file, so that it is a frame that does not fit, not only the head of a new file.
+        client.append(&ledger, 1);
         disk.set_space(Some(space));
         let before = client.failed.len();
         client.append(&ledger, 20);
@@ -172,7 +174,7 @@ fn a_full_disk_refuses_and_resumes_by_itself() {
         assert_eq!(client.failed.len(), before, "with space again, appends succeed");
         ledger.seal_now().unwrap();
     }
-    assert!(client.failed.len() > 3, "the disk was full for some");
+    assert!(client.failed.len() > 10, "the disk was full for some");
     client.check(&ledger, "after");
     drop(ledger);
     assert!(report(&disk).is_intact());

@@ -8,7 +8,7 @@ use super::{Fault, RecordRange, Report, ranges, whole};
 use crate::{
     Disk, Error, Statement,
     disk::{DiskFile, read_all},
-    segment::{Leaves, Region, Row, SegmentReader, map_path, parse_map, segment_path},
+    segment::{Leaves, MAP_LIMIT, Region, Row, SegmentReader, map_path, parse_map, segment_path},
     statement::FileHash,
 };
 
@@ -306,5 +306,3 @@ impl DiskFile for Mended {
         self.file.length()
     }
 }
-
-const MAP_LIMIT: u64 = 64 << 20;
