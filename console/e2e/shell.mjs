@@ -61,8 +61,8 @@ export const tests = [
     await page.getByRole('heading', { name: 'Not found' }).waitFor();
   }],
 
-  ['the status page shows ledger, lake and detection', async (page, { url }) => {
+  ['the status page shows both ledgers and the lake', async (page, { url }) => {
     await page.goto(`${url}/status`);
-    for (const name of ['Record ledger', 'Lake', 'Detection']) await page.getByRole('heading', { name }).waitFor();
+    for (const name of ['Record ledger', 'Audit ledger', 'Lake']) await page.getByRole('heading', { name }).waitFor();
   }],
 ];

@@ -45,7 +45,7 @@ function fullEvent(row) {
     record: row.record, part: row.part, decoder: row.decoder, mapping: `${row.decoder}@1`,
     receipt: { source: row.source, epoch: 1, sequence: EVENTS.indexOf(row), received_at: new Date(row.time + 640).toISOString(), transport: row.decoder.startsWith('syslog') ? 'syslog_tcp' : 'file', grade: 'A', policy: 'default' },
     raw_base64: Buffer.from(row.raw).toString('base64'), raw_text: row.raw, raw_sha256: sha256(row.raw), native: row.native, ocsf,
-    problems: row.time_certainty === 'exact' ? [] : [{ offset: 4, name: row.time_certainty, message: 'the time was completed from the time of receipt' }],
+    problems: row.time_certainty === 'exact' ? [] : [{ code: `time.${row.time_certainty}`, offset: 4, detail: 'the time was completed from the time of receipt' }],
   };
 }
 
@@ -88,7 +88,7 @@ function status() {
     version: '0.1.0', started_at: '2026-11-20T06:58:00Z',
     ledger: { segments: OPEN_SEGMENT, sealed_records: 2800, open_records: EVENTS.length - 2800, last_checkpoint: CHECKPOINT },
     audit: { segments: 1, sealed_records: 212, open_records: 4, last_checkpoint: { ...CHECKPOINT, origin: 'reeve.example/audit', size: 212 } },
-    lake: { events: EVENTS.length, files: 14, bytes: 1_204_330, first_at: new Date(EVENTS[0].time).toISOString(), last_at: new Date(EVENTS.at(-1).time).toISOString() },
+    lake: { segments: 14, stored_rows: EVENTS.length, stored_bytes: 1_204_330, hot_rows: 0, hot_bytes: 0, read_through: EVENTS.at(-1).record },
     sources: [...new Set(EVENTS.map((e) => e.source))].map((name) => ({ name, transport: name.includes('syslog') ? 'syslog_tcp' : 'file', records: EVENTS.filter((e) => e.source === name).length, dropped: 0, last_at: new Date(EVENTS.findLast((e) => e.source === name).time).toISOString() })),
     detection: { rules: 74, rules_rejected: 0, events: EVENTS.length, findings: alerts.length },
   };
@@ -101,11 +101,11 @@ export const routes = [
   ['GET', /^\/events\/([^/]+)\/(\d+)$/, known(({ res, send }, row) => send(res, 200, fullEvent(row)))],
   ['GET', /^\/records\/([^/]+)\/evidence$/, known(({ res, send }, row) => send(res, 200, evidence(row.record)))],
   ['POST', /^\/records\/([^/]+)\/verify$/, known(({ res, send }, row) => send(res, 200, verify(row.record)))],
-  ['GET', /^\/records\/([^/]+)\/proof$/, known(({ res, send }, row) => send(res, 200, `c2sp.org/tlog-proof@v1\nindex ${evidence(row.record).leaf_index}\n${sha256(row.raw)}\n`))],
+  ['GET', /^\/records\/([^/]+)\/proof$/, known(({ res, send, fail }, row) => evidence(row.record).state === 'pending' ? fail(res, 409, 'pending', 'the record is durable but not sealed yet: try again within a minute') : send(res, 200, `c2sp.org/tlog-proof@v1\nindex ${evidence(row.record).leaf_index}\n${sha256(row.raw)}\n`))],
   ['GET', /^\/alerts$/, listAlerts],
   ['GET', /^\/alerts\/([^/]+)$/, one((id) => alerts.find((a) => a.id === id))],
   ['PATCH', /^\/alerts\/([^/]+)$/, patchAlert],
-  ['GET', /^\/incidents$/, ({ res, send }) => send(res, 200, [...incidents.values()].map(({ id, title, from, to, steps, created_at }) => ({ id, title, from, to, steps: steps.length, created_at, created_by: 'analyst' })))],
+  ['GET', /^\/incidents$/, ({ res, send }) => send(res, 200, { incidents: [...incidents.values()].map(({ id, title, from, to, steps, created_at }) => ({ id, title, from, to, steps: steps.length, created_at, created_by: 'analyst' })) })],
   ['POST', /^\/incidents$/, reconstruct],
   ['GET', /^\/incidents\/([^/]+)$/, one((id) => incidents.get(id))],
   ['GET', /^\/status$/, ({ res, send }) => send(res, 200, status())],

@@ -24,11 +24,13 @@ export async function search({ query, req, res }) {
     const { head, stages, rows } = select(query);
     const cost = { rows_scanned: EVENTS.length, bytes_scanned: 1_204_330, files: 14, files_pruned: 3, matched: rows.length, truncated: false, next_cursor: null };
     if (stages.length > 0) {
-      line({ type: 'table', ...pipe(rows, stages[0], head.length + 1) });
+      const table = pipe(rows, stages[0], head.length + 1);
+      line({ type: 'columns', events: false, columns: table.columns.map((name) => ({ name, kind: 'text' })) });
+      line({ type: 'table', rows: table.rows });
     } else {
       const start = Number(query.get('cursor') ?? 0);
       const end = Math.min(rows.length, start + Number(query.get('limit') ?? 500));
-      line({ type: 'columns', columns: ['time', 'host', 'class_name', 'summary', 'severity_id'] });
+      line({ type: 'columns', events: true, columns: ['time', 'device.hostname', 'class_uid', 'severity_id'].map((name) => ({ name, kind: 'text' })) });
       for (let i = start; i < end; i += 100) {
         for (const row of rows.slice(i, Math.min(end, i + 100))) line({ type: 'row', row: publicRow(row) });
         line({ type: 'progress', rows_scanned: Math.round((EVENTS.length * (i + 100)) / end), files: 14, files_total: 14 });
@@ -36,6 +38,7 @@ export async function search({ query, req, res }) {
         if (req.destroyed && !res.writable) return;
       }
       cost.truncated = end < rows.length;
+      if (cost.truncated) cost.matched = null;
       cost.next_cursor = cost.truncated ? String(end) : null;
     }
     line({ type: 'done', cost: { ...cost, elapsed_ms: Date.now() - started } });
@@ -57,8 +60,8 @@ const safely = (handler) => (call) => {
 
 export const histogram = safely(({ query, res, send }) => {
   const { rows } = select(query);
-  const from = Date.parse(query.get('from'));
-  const to = Date.parse(query.get('to'));
+  const from = query.get('from') ? Date.parse(query.get('from')) : EVENTS[0].time;
+  const to = query.get('to') ? Date.parse(query.get('to')) : EVENTS.at(-1).time + 1;
   const bucket_ms = Math.max(1, Math.ceil((to - from) / Number(query.get('buckets') ?? 60)));
   const buckets = Array.from({ length: Math.ceil((to - from) / bucket_ms) }, (_, i) => ({ at: new Date(from + i * bucket_ms).toISOString(), count: 0, by_severity: {} }));
   for (const row of rows) {
@@ -66,12 +69,12 @@ export const histogram = safely(({ query, res, send }) => {
     bucket.count += 1;
     bucket.by_severity[row.severity_id] = (bucket.by_severity[row.severity_id] ?? 0) + 1;
   }
-  send(res, 200, { from: query.get('from'), to: query.get('to'), bucket_ms, buckets });
+  send(res, 200, { from: new Date(from).toISOString(), to: new Date(to).toISOString(), bucket_ms, buckets, count: rows.length });
 });
 
 export const fields = safely(({ query, res, send }) => {
   const { rows } = select(query);
-  const names = new Set(['class_name', 'source', 'decoder', ...rows.flatMap((r) => Object.keys(r.fields))]);
+  const names = new Set(['class_uid', 'severity_id', 'source', 'decoder', ...rows.flatMap((r) => Object.keys(r.fields))]);
   const list = [...names].map((name) => {
     const seen = new Map();
     for (const row of rows) { const v = valueOf(row, name); if (v !== undefined) seen.set(String(v), (seen.get(String(v)) ?? 0) + 1); }

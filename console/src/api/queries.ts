@@ -10,6 +10,9 @@ export const sessionQuery = () => queryOptions({ queryKey: ['session'], queryFn:
 export const histogramQuery = (r: Range, buckets: number) =>
   queryOptions({ queryKey: ['histogram', r, buckets], queryFn: ({ signal }) => get<Histogram>(apiUrl('/histogram', { ...r, buckets }), signal), placeholderData: (previous) => previous });
 
+/** The span of all events. */
+export const extentQuery = () => queryOptions({ queryKey: ['extent'], queryFn: ({ signal }) => get<Histogram>(apiUrl('/histogram', { buckets: 1 }), signal), staleTime: 60_000 });
+
 export const fieldsQuery = (r: Range, top: number) =>
   queryOptions({ queryKey: ['fields', r, top], queryFn: ({ signal }) => get<Fields>(apiUrl('/fields', { ...r, top }), signal), placeholderData: (previous) => previous });
 

@@ -39,10 +39,10 @@ export interface Progress { rows_scanned?: number; files?: number; files_total?:
 export interface TableData { columns: string[]; rows: Json[][] }
 
 export type SearchLine =
-  | { type: 'columns'; columns: Json[] }
+  | { type: 'columns'; events: boolean; columns: Json[] }
   | { type: 'row'; row: Row }
   | ({ type: 'progress' } & Progress)
-  | { type: 'table'; columns: Json[]; rows: Json[][] }
+  | { type: 'table'; rows: Json[][] }
   | { type: 'note'; message: string }
   | { type: 'done'; cost: Cost }
   | { type: 'error'; error: ApiErrorBody };
@@ -54,7 +54,7 @@ export interface FieldValue { value: Json; count: number }
 export interface FieldSummary { name: string; kind?: string; count: number; distinct?: number; top: FieldValue[] }
 export interface Fields { fields: FieldSummary[]; sampled?: boolean }
 
-export interface Problem { offset?: number | null; name?: string; message?: string }
+export interface Problem { code: string; offset?: number | null; detail: string }
 export interface FullEvent {
   record: string;
   part: number;
@@ -64,8 +64,8 @@ export interface FullEvent {
   raw_sha256: string;
   native: Json;
   ocsf: Json;
-  decoder: string;
-  mapping: string;
+  decoder: string | null;
+  mapping: string | null;
   problems: (Problem | string)[];
 }
 

@@ -54,7 +54,7 @@ function EvidencePanel({ record }: { record: string }) {
         {check.error ? <p className="bad-text" role="alert">{check.error.message}</p> : null}
         <div className="line">
           <button type="button" className="button primary" disabled={check.isPending} onClick={() => check.mutate()}>{check.isPending ? 'Verifying…' : result ? 'Verify again' : 'Verify now'}</button>
-          <ProofLink record={record} />
+          <ProofLink record={record} state={state} />
         </div>
       </div>
     </section>
@@ -78,7 +78,7 @@ export function RecordPage() {
     <div className="page">
       <Crumbs>{[<Link key="a" {...paths.search()}>Search</Link>, <span key="b" className="mono">{id}</span>]}</Crumbs>
       <div className="spread wrap">
-        <div className="page-title"><h1>Record <span className="mono">{id}</span></h1>{part > 0 ? <span className="chip">event {part} in it</span> : null}<span className="chip mono">{data.decoder}</span></div>
+        <div className="page-title"><h1>Record <span className="mono">{id}</span></h1>{part > 0 ? <span className="chip">event {part} in it</span> : null}{data.decoder ? <span className="chip mono">{data.decoder}</span> : null}</div>
         <button type="button" className="button" disabled={rebuild.isPending} onClick={() => rebuild.mutate()}>{rebuild.isPending ? 'Reconstructing…' : 'Reconstruct from here'}</button>
       </div>
       <div className="record-columns">

@@ -2,10 +2,10 @@ import '../styles/search.css';
 import { useEffect, useMemo } from 'react';
 import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useQuery } from '@tanstack/react-query';
-import { fieldsQuery, statusQuery } from '../api/queries';
+import { extentQuery, fieldsQuery, histogramQuery } from '../api/queries';
 import { ColumnPicker, DEFAULT_COLUMNS } from '../search/columns';
 import { FieldSidebar, TOP_VALUES } from '../search/field-sidebar';
-import { Histogram } from '../search/histogram';
+import { BUCKETS, Histogram } from '../search/histogram';
 import { QueryBar } from '../search/query-bar';
 import { defaultRange, extentOf, presetRange } from '../search/range';
 import { Results } from '../search/results';
@@ -18,7 +18,7 @@ import { formatDuration, niceSpan } from '../util/time';
 
 const route = getRouteApi('/shell/search');
 
-function CostLine({ result, onCancel }: { result: SearchResult; onCancel: () => void }) {
+function CostLine({ result, total, onCancel }: { result: SearchResult; total: number | undefined; onCancel: () => void }) {
   const { status, rows, table, cost, progress, notes } = result;
   if (status === 'running') {
     return (
@@ -32,7 +32,7 @@ function CostLine({ result, onCancel }: { result: SearchResult; onCancel: () => 
   if (!cost) return <p className="cost" role="status">{status === 'cancelled' ? <strong>Cancelled, {plural(rows.length, 'row')} kept</strong> : null}</p>;
   return (
     <p className="cost" role="status">
-      <strong>{table ? plural(table.rows.length, 'row') : plural(cost.matched ?? rows.length, 'event')}</strong>
+      <strong>{table ? plural(table.rows.length, 'row') : plural(cost.matched ?? total ?? rows.length, 'event')}</strong>
       {cost.truncated && !table ? <span className="chip">first {formatCount(rows.length)} shown, more below</span> : null}
       {cost.truncated && table ? <span className="chip">cut short by the server; narrow the query</span> : null}
       {notes.map((note) => <span key={note} className="chip">{note}</span>)}
@@ -46,8 +46,8 @@ function CostLine({ result, onCancel }: { result: SearchResult; onCancel: () => 
 export function SearchPage() {
   const state = route.useSearch();
   const navigate = useNavigate();
-  const status = useQuery(statusQuery());
-  const extent = useMemo(() => extentOf(status.data), [status.data]);
+  const all = useQuery(extentQuery());
+  const extent = useMemo(() => extentOf(all.data), [all.data]);
   const q = state.q ?? '';
   const { from, to } = state;
   const columns = state.cols ? state.cols.split(',') : DEFAULT_COLUMNS;
@@ -57,13 +57,15 @@ export function SearchPage() {
   // An address without a time gets one at once, so that it can be handed on.
   const waiting = !from || !to;
   useEffect(() => {
-    if (waiting && !status.isPending) go(defaultRange(Date.now(), extent), true);
+    if (waiting && !all.isPending) go(defaultRange(Date.now(), extent), true);
   });
 
   const range = useMemo(() => (from && to ? { q, from, to } : undefined), [q, from, to]);
   const { result, cancel, loadMore, again } = useSearchStream(range);
   const base = useMemo(() => (range ? { ...range, q: filterPart(range.q) } : undefined), [range]);
   const fields = useQuery({ ...fieldsQuery(base ?? { q: '', from: '', to: '' }, TOP_VALUES), enabled: base !== undefined });
+  const counts = useQuery({ ...histogramQuery(base ?? { q: '', from: '', to: '' }, BUCKETS), enabled: base !== undefined });
+  const total = counts.data?.buckets.reduce((sum, b) => sum + b.count, 0);
   const names = useMemo(() => (fields.data?.fields ?? []).map((f) => ({ name: f.name, detail: f.distinct === undefined ? (f.kind ?? '') : plural(f.distinct, 'value') })), [fields.data]);
 
   const filter = (name: string, value: string | number | boolean, out: boolean) => go({ q: addTerm(q, term(name, value), out) });
@@ -77,14 +79,14 @@ export function SearchPage() {
         {from && to ? <TimePicker from={from} to={to} extent={extent} onChange={go} /> : null}
       </div>
       <div className="search-line">
-        <CostLine result={result} onCancel={cancel} />
+        <CostLine result={result} total={counts.isPlaceholderData ? undefined : total} onCancel={cancel} />
         {hasPipe(q) ? <button type="button" className="button small" onClick={() => go({ q: filterPart(q) })}>Back to the events</button> : <ColumnPicker chosen={columns} fields={names.map((f) => f.name)} onChange={(list) => go({ cols: list.join() === DEFAULT_COLUMNS.join() ? '' : list.join() }, true)} />}
       </div>
       <div className={`bar-loading${result.status === 'running' ? ' on' : ''}`} />
       {base ? <Histogram range={base} onNarrow={go} /> : <div className="histogram" />}
       {base ? <FieldSidebar range={base} onFilter={filter} onPipe={pipe} /> : <aside className="sidebar" aria-label="Fields" />}
       <section className="results" aria-label="Results">
-        <Results result={result} columns={columns} onFilter={filter} onLoadMore={loadMore} onWiden={() => go(presetRange('all', Date.now(), extent))} onRetry={again} />
+        <Results result={result} total={total} columns={columns} onFilter={filter} onLoadMore={loadMore} onWiden={() => go(presetRange('all', Date.now(), extent))} onRetry={again} />
       </section>
     </div>
   );

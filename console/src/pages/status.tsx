@@ -6,7 +6,7 @@ import { Time } from '../ui/marks';
 import { Failure, Loading } from '../ui/notice';
 import { flatten, formatBytes, formatCount, humanise, showValue } from '../util/format';
 
-const TITLES: Record<string, string> = { ledger: 'Record ledger', audit: 'Audit ledger', lake: 'Lake', detection: 'Detection', detect: 'Detection', sources: 'Sources', source: 'Sources' };
+const TITLES: Record<string, string> = { ledger: 'Record ledger', audit: 'Audit ledger', lake: 'Lake', detection: 'Detection', detect: 'Detection', sources: 'Sources', intake: 'Sources', reading: 'Reading' };
 const TIME = /^\d{4}-\d{2}-\d{2}T/;
 
 function Value({ name, value }: { name: string; value: Json }) {

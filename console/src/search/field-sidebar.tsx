@@ -4,11 +4,11 @@ import { ApiError } from '../api/client';
 import { fieldsQuery, type Range } from '../api/queries';
 import type { FieldSummary } from '../api/types';
 import { Icon } from '../ui/icons';
-import { formatCount, formatPercent, showValue } from '../util/format';
+import { formatCount, formatPercent, showValue, valueLabel } from '../util/format';
 
 export const TOP_VALUES = 6;
 /** Fields analysts look at first, opened without asking. */
-const FIRST = ['device.hostname', 'class_name', 'actor.user.name', 'severity_id'];
+const FIRST = ['device.hostname', 'class_uid', 'actor.user.name', 'severity_id', 'source'];
 
 interface Props {
   range: Range;
@@ -26,7 +26,7 @@ function Values({ field, onFilter }: { field: FieldSummary; onFilter: Props['onF
           <li key={text}>
             <button type="button" className="value" title={`${field.name} = ${text}\nClick: keep only it. Alt-click: leave it out.`} onClick={(e) => onFilter(field.name, scalar, e.altKey)}>
               <span className="fill" style={{ width: `${Math.max(1, (100 * count) / Math.max(1, field.count))}%` }} />
-              <span className="ellipsis">{text === '' ? '(empty)' : text}</span>
+              <span className="ellipsis">{text === '' ? '(empty)' : valueLabel(field.name, text)}</span>
               <span className="share">{formatPercent(count, field.count)}</span>
             </button>
             <button type="button" className="button plain icon" aria-label={`Leave out ${field.name} ${text}`} title="Leave out" onClick={() => onFilter(field.name, scalar, true)}><Icon name="minus" size={12} /></button>

@@ -7,7 +7,7 @@ import type { ChartSeries } from '../ui/chart-data';
 import { SEVERITIES, formatCount } from '../util/format';
 import { formatDuration, toIso } from '../util/time';
 
-const BUCKETS = 120;
+export const BUCKETS = 120;
 
 interface Props { range: Range; onNarrow: (range: { from: string; to: string }) => void }
 

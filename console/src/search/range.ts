@@ -1,4 +1,4 @@
-import type { Json } from '../api/types';
+import type { Histogram } from '../api/types';
 import { toIso } from '../util/time';
 
 export interface Preset { label: string; ms: number | 'all' }
@@ -16,12 +16,10 @@ export const PRESETS: Preset[] = [
 
 export interface Extent { first: number; last: number }
 
-/** From when to when the lake has events, if its status says so. */
-export function extentOf(status: { [key: string]: Json } | undefined): Extent | undefined {
-  const lake = status?.lake;
-  if (!lake || typeof lake !== 'object' || Array.isArray(lake)) return undefined;
-  const first = Date.parse(String(lake.first_at ?? lake.first_event_at ?? lake.from ?? ''));
-  const last = Date.parse(String(lake.last_at ?? lake.last_event_at ?? lake.to ?? ''));
+/** From when to when there are events at all: what a histogram without bounds spans. */
+export function extentOf(all: Histogram | undefined): Extent | undefined {
+  if (!all || all.buckets.every((b) => b.count === 0)) return undefined;
+  const [first, last] = [Date.parse(all.from), Date.parse(all.to)];
   return Number.isNaN(first) || Number.isNaN(last) ? undefined : { first, last };
 }
 

@@ -12,6 +12,8 @@ import { StatsTable } from './stats-table';
 
 interface Props {
   result: SearchResult;
+  /** Events that match in all, once they are counted. */
+  total: number | undefined;
   columns: string[];
   onFilter: OnFilter;
   onLoadMore: () => void;
@@ -21,22 +23,22 @@ interface Props {
 
 const rowId = (row: Row) => `${row.record}/${row.part}`;
 
-function More({ result, onLoadMore }: Pick<Props, 'result' | 'onLoadMore'>) {
+function More({ result, total, onLoadMore }: Pick<Props, 'result' | 'total' | 'onLoadMore'>) {
   const { cost, rows, status } = result;
   if (status === 'running') return <span className="muted">Reading…</span>;
   if (status === 'cancelled') return <span className="muted">Cancelled after {plural(rows.length, 'row')}. What was found so far stays.</span>;
   if (!cost?.truncated && !cost?.next_cursor) return <span className="muted">End of the results: {plural(rows.length, 'row')}.</span>;
   return (
     <span className="line more">
-      <span>{formatCount(rows.length)} {cost.matched ? `of ${formatCount(cost.matched)} ` : ''}rows shown.</span>
+      <span>{formatCount(rows.length)} {(cost.matched ?? total) ? `of ${formatCount(cost.matched ?? total)} ` : ''}rows shown.</span>
       {cost.next_cursor ? <button type="button" className="button small" onClick={onLoadMore}>Load more</button> : <span className="muted">The server stopped here; narrow the time or the query to see the rest.</span>}
     </span>
   );
 }
 
-export function Results({ result, columns, onFilter, onLoadMore, onWiden, onRetry }: Props) {
+export function Results({ result, total, columns, onFilter, onLoadMore, onWiden, onRetry }: Props) {
   const defs = useMemo(() => resultColumns(columns), [columns]);
-  if (result.table) return <StatsTable data={result.table} />;
+  if (result.table && (result.table.rows.length > 0 || result.status === 'done')) return <StatsTable data={result.table} />;
   if (result.rows.length > 0) {
     return (
       <Grid
@@ -45,7 +47,7 @@ export function Results({ result, columns, onFilter, onLoadMore, onWiden, onRetr
         columns={defs}
         rowId={rowId}
         detail={(row) => <EventFaces record={row.record} part={row.part} fields={row.fields} onFilter={onFilter} end={<Link {...paths.record(row.record, row.part)} className="button small">Open record {row.record}</Link>} />}
-        footer={<More result={result} onLoadMore={onLoadMore} />}
+        footer={<More result={result} total={total} onLoadMore={onLoadMore} />}
       />
     );
   }

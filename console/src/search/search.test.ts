@@ -16,7 +16,7 @@ describe('where a search starts', () => {
   test('the end is exclusive, so the very last event is inside', () => {
     expect(presetRange('all', NOW, { first: NOW, last: NOW })).toEqual({ from: '2026-11-21T12:00:00.000Z', to: '2026-11-21T12:00:01.000Z' });
   });
-  test('a status without times gives no extent', () => expect(extentOf({ lake: { events: 0 } })).toBeUndefined());
+  test('without events there is no extent', () => expect(extentOf({ from: '1970-01-01T00:00:00Z', to: '1970-01-01T00:00:01Z', bucket_ms: 1000, buckets: [{ at: '1970-01-01T00:00:00Z', count: 0 }] })).toBeUndefined());
 });
 
 describe('folding the stream', () => {
@@ -34,8 +34,9 @@ describe('folding the stream', () => {
     const failed = fold(fold(empty, [{ type: 'row', row }]), [{ type: 'error', error: { code: 'query', message: 'no', offset: 3 } }]);
     expect([failed.status, failed.rows.length, failed.error?.offset]).toEqual(['error', 1, 3]);
   });
-  test('column names may come as objects', () => {
-    expect(fold(empty, [{ type: 'table', columns: [{ name: 'host' }, 'count'], rows: [['web1', 2]] }]).table).toEqual({ columns: ['host', 'count'], rows: [['web1', 2]] });
+  test('a table has its columns from the line before, also when it stays empty', () => {
+    expect(fold(empty, [{ type: 'columns', events: false, columns: [{ name: 'host' }] }]).table).toEqual({ columns: ['host'], rows: [] });
+    expect(fold(empty, [{ type: 'columns', events: false, columns: [{ name: 'host', kind: 'text' }, 'count'] }, { type: 'table', rows: [['web1', 2]] }]).table).toEqual({ columns: ['host', 'count'], rows: [['web1', 2]] });
   });
 });
 

@@ -27,7 +27,8 @@ export function fold(result: SearchResult, lines: SearchLine[]): SearchResult {
   const rows: Row[] = [];
   for (const line of lines) {
     if (line.type === 'row') rows.push(line.row);
-    else if (line.type === 'table') next.table = { columns: line.columns.map(columnName), rows: [...(next.table?.rows ?? []), ...line.rows] };
+    else if (line.type === 'columns' && !line.events) next.table = { columns: line.columns.map(columnName), rows: [] };
+    else if (line.type === 'table') next.table = { columns: next.table?.columns ?? [], rows: [...(next.table?.rows ?? []), ...line.rows] };
     else if (line.type === 'progress') next.progress = line;
     else if (line.type === 'note') next.notes = [...next.notes, line.message];
     else if (line.type === 'done') Object.assign(next, { cost: line.cost, status: 'done', notes: [...next.notes, ...(line.cost.notes ?? [])] });

@@ -69,15 +69,18 @@ export function VerifyPanel({ record }: { record: string }) {
       {data ? <><p className="muted">{STATES[data.state]?.meaning}. Checked <Time value={data.checked_at} style="seconds" zone />.</p><VerifySteps result={data} /></> : null}
       <div className="line">
         <button type="button" className="button small" disabled={isPending} onClick={() => mutate()}>Verify again</button>
-        <ProofLink record={record} />
+        <ProofLink record={record} state={data?.state} />
       </div>
     </div>
   );
 }
 
-export const ProofLink = ({ record }: { record: string }) => (
+/** The proof as a file. A record that no checkpoint covers has none yet, and the button says so. */
+export const ProofLink = ({ record, state }: { record: string; state: EvidenceState | undefined }) => (state === 'pending' ? (
+  <button type="button" className="button small" disabled title="There is a proof once the record is sealed, within about a minute"><Icon name="download" size={14} /> Proof follows the seal</button>
+) : (
   <a className="button small" href={proofUrl(record)} download={`${record}.tlog-proof`}><Icon name="download" size={14} /> Download .tlog-proof</a>
-);
+));
 
 export function StateChip({ state }: { state: EvidenceState | undefined }) {
   const known = state ? STATES[state] : undefined;

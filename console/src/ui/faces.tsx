@@ -72,7 +72,7 @@ function Problems({ event }: { event: FullEvent }) {
   if (!event.problems || event.problems.length === 0) return null;
   return (
     <ul className="problems" aria-label="Problems found while reading">
-      {event.problems.map((p, i) => <li key={i}><Icon name="warning" size={13} /> {typeof p === 'string' ? p : <>{p.message ?? p.name}{typeof p.offset === 'number' ? <span className="muted"> at byte {p.offset}</span> : null}</>}</li>)}
+      {event.problems.map((p, i) => <li key={i}><Icon name="warning" size={13} /> {typeof p === 'string' ? p : <>{p.detail} <span className="mono">{p.code}</span>{typeof p.offset === 'number' ? <span className="muted"> at byte {p.offset}</span> : null}</>}</li>)}
     </ul>
   );
 }
@@ -80,7 +80,7 @@ function Problems({ event }: { event: FullEvent }) {
 export function EventFaces({ record, part, fields, onFilter, end }: { record: string; part: number; fields?: Record<string, Json> | undefined; onFilter?: OnFilter | undefined; end?: ReactNode }) {
   const { data, error, isPending, refetch } = useQuery(eventQuery(record, part));
   const wait = (show: (event: FullEvent) => ReactNode) => () => (data ? show(data) : error ? <Failure error={error} retry={() => void refetch()} /> : isPending ? <Loading what="Reading the record" /> : null);
-  const table = fields ? () => <>{data ? <Problems event={data} /> : null}<FieldTable entries={Object.entries(fields)} onFilter={onFilter} /></> : wait((e) => <><Problems event={e} /><FieldTable entries={flatten(e.ocsf)} onFilter={onFilter} /></>);
+  const table = fields ? () => <>{data ? <Problems event={data} /> : null}<FieldTable entries={Object.entries(fields)} onFilter={onFilter} /></> : wait((e) => <><Problems event={e} />{e.ocsf === null ? <p className="muted">Not read yet: the bytes are stored, their reading follows.</p> : null}<FieldTable entries={flatten(e.ocsf)} onFilter={onFilter} /></>);
   return (
     <Tabs
       label={`Record ${record}`}
@@ -88,7 +88,7 @@ export function EventFaces({ record, part, fields, onFilter, end }: { record: st
       tabs={[
         { id: 'table', label: 'Table', render: table },
         { id: 'ocsf', label: 'OCSF', render: wait((e) => <JsonBlock value={e.ocsf} what="the OCSF event" />) },
-        { id: 'native', label: 'Native', render: wait((e) => <><p className="muted native-head">As the source names it. Decoder <code>{e.decoder}</code>, mapping <code>{e.mapping}</code>.</p><FieldTable entries={flatten(e.native)} onFilter={onFilter} /></>) },
+        { id: 'native', label: 'Native', render: wait((e) => <><p className="muted native-head">As the source names it. Decoder <code>{e.decoder ?? 'not read yet'}</code>, mapping <code>{e.mapping ?? 'none'}</code>.</p><FieldTable entries={flatten(e.native)} onFilter={onFilter} /></>) },
         { id: 'raw', label: 'Raw bytes', render: wait((e) => <RawBytes event={e} />) },
       ]}
     />
