@@ -118,7 +118,8 @@ fn windows<'a>(map: &Map<'a>, fields: &Fields<'_, 'a>) -> Option<Family<'a>> {
 }
 
 fn network<'a>(map: &Map<'a>, fields: &Fields<'_, 'a>) -> Option<Family<'a>> {
-    if fields.event_type.is_some_and(|value| value.as_str().is_some()) && (fields.flow_id.is_some() || map.get("stats").is_some()) {
+    // Every EVE record has an object named after its type, or at least the flow it belongs to.
+    if fields.event_type.and_then(Value::as_str).is_some_and(|kind| fields.flow_id.is_some() || map.get(kind).is_some()) {
         return Some(Family { decoder: "suricata.eve", head: None, time: any_time(fields) });
     }
     if fields.event_source.is_some() && fields.event_name.is_some() {

@@ -132,7 +132,7 @@ fn plain(value: &Value) -> String {
 #[test]
 fn zeek_tsv_equals_zeek_json() {
     let Some(folder) = shared::data("network/zeek/zed-sample-data") else { return };
-    let (mut events, mut same, mut logs, mut named) = (0, 0, 0, 0);
+    let (mut events, mut same, mut logs, mut named, mut guessed) = (0, 0, 0, 0, 0);
     for entry in std::fs::read_dir(folder.join("zeek-default")).expect("it lists").flatten() {
         let path = entry.path();
         let name = path.file_name().expect("a name").to_string_lossy().replace(".log.gz", "");
@@ -142,9 +142,7 @@ fn zeek_tsv_equals_zeek_json() {
         assert_eq!(tsv.len(), json.len(), "{name}");
         logs += 1;
         named += usize::from(json.iter().all(|event| event.decoder == tsv[0].decoder));
-        if json[0].decoder != tsv[0].decoder {
-            println!("  {name}: TSV {}, JSON {}", tsv[0].decoder, json[0].decoder);
-        }
+        guessed += json.iter().filter(|event| without_path(event) == tsv[0].decoder).count();
         let mut shown = 0;
         for (ours, want) in tsv.iter().zip(json.iter()) {
             assert_eq!(ours.decoder, format!("zeek.{name}"), "{name}");
@@ -157,8 +155,19 @@ fn zeek_tsv_equals_zeek_json() {
             }
         }
     }
-    println!("Zeek TSV equal to JSON: {same} of {events} events; {named} of {logs} logs recognised in JSON without `_path`");
+    println!("Zeek TSV equal to JSON: {same} of {events} events; {named} of {logs} logs named alike; {guessed} events also without `_path`");
     assert!(same * 1000 >= events * 999);
+}
+
+/// The decoder of an event whose `_path` was taken away, as Zeek's own JSON writer leaves it out.
+fn without_path(event: &Seen) -> &'static str {
+    let mut native = event.native.clone();
+    native.as_object_mut().expect("an object").remove("_path");
+    let mut decoder = "";
+    let text = native.to_string();
+    reeve_decode::Decoder::new(reeve_decode::Hint::default())
+        .feed(1, 1, text.as_bytes(), jiff::Timestamp::UNIX_EPOCH, &mut |parsed| decoder = parsed.decoder);
+    decoder
 }
 
 fn only(collected: &Collected) -> &[Seen] {
@@ -222,22 +231,23 @@ fn syslog_files_against_plaso() {
 #[test]
 fn content_finds_its_decoder() {
     for (path, decoder, share) in [
-        ("windows/splunk-attack-data", "json.nxlog", 90),
+        ("windows/splunk-attack-data", "json.nxlog", 99),
         ("cloud/invictus-aws/CloudTrail.zip", "aws.cloudtrail", 99),
         ("cloud/opensearch-catalog/aws_cloudtrail-raw-sample.json", "aws.cloudtrail", 99),
         ("cloud/opensearch-catalog/nginx-raw.log.gz", "web.access", 99),
-        ("network/suricata/verify-eve.tar.zst", "suricata.eve", 70),
-        ("network/suricata/eve-alert-samples", "suricata.eve", 90),
+        ("network/suricata/verify-eve.tar.zst", "suricata.eve", 99),
+        ("network/suricata/eve-alert-samples", "suricata.eve", 99),
         ("web/apache_access.log.gz", "web.access", 99),
         ("linux/authlog/auth.log.gz", "syslog.3164", 100),
         ("linux/msticpy/auditd_log.txt.gz", "auditd", 99),
         ("linux/plaso/audit_enriched.log", "auditd", 99),
-        ("sigma/regression_data.zip", "evtx", 10),
+        ("sigma/regression_data.zip", "evtx", 30),
     ] {
         let Some(path) = shared::data(path) else { return };
         let read = shared::read(&path);
         let counts = read.by_decoder();
-        let total: usize = counts.values().sum();
+        // Archives also hold descriptions of the logs in them; what is neither text nor binary counts.
+        let total: usize = counts.iter().filter(|(name, _)| !matches!(**name, "text" | "unknown")).map(|(_, count)| count).sum();
         let timed = read.all().filter(|(_, event)| event.decoder == decoder && event.time.is_some()).count();
         let found = counts.get(decoder).copied().unwrap_or(0);
         let problems: BTreeMap<&str, usize> = read
