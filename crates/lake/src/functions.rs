@@ -192,6 +192,11 @@ pub(crate) fn field_value(field: &str) -> Expr {
     .call(vec![datafusion::prelude::col("native")])
 }
 
+/// The text as a number, null if it is none.
+pub(crate) fn number(text: Expr) -> Expr {
+    made("number".into(), 1, DataType::Float64, |arrays| Ok(arrow::compute::cast(&arrays[0], &DataType::Float64)?)).call(vec![text])
+}
+
 /// Some observable passes the matcher. Never null.
 pub(crate) fn observable_test(said: &str, matcher: Matcher) -> Expr {
     made(format!("observable[{said}]"), 1, DataType::Boolean, move |arrays| {

@@ -108,7 +108,7 @@ impl EventTable {
         }
         let output: Option<Vec<usize>> = (columns.len() > wanted.len()).then(|| (0..wanted.len()).collect());
         let mut parts = Vec::new();
-        for (files, filters) in by_class(self.prune(state, filters)?, filters) {
+        for (files, filters) in by_filter(self.prune(state, filters)?, filters) {
             if let Some(scan) = self.scan_files(state, &columns, files)? {
                 parts.push(filtered(state, scan, filters, output.clone())?);
             }
@@ -184,26 +184,29 @@ impl EventTable {
     }
 }
 
-/// Files with the filters each needs. A name that is also a native one is tested in columns, and in native fields where the
-/// class is 0; in a file of another class the second half cannot hold, and without it the filter can be pushed down.
-fn by_class(files: Vec<Arc<SegmentFile>>, filters: &[Expr]) -> Vec<(Vec<Arc<SegmentFile>>, Vec<Expr>)> {
-    let reduced: Vec<Expr> = filters.iter().map(|filter| without_class_zero(filter.clone())).collect();
-    if reduced == filters {
-        return vec![(files, reduced)];
+/// Files with the filters each needs. A name that is also a native one is tested in its columns, and in native fields where
+/// those are null; in a file where they never are the second half cannot hold, and without it the filter can be pushed down.
+fn by_filter(files: Vec<Arc<SegmentFile>>, filters: &[Expr]) -> Vec<(Vec<Arc<SegmentFile>>, Vec<Expr>)> {
+    let mut groups: Vec<(Vec<Arc<SegmentFile>>, Vec<Expr>)> = Vec::new();
+    for file in files {
+        let reduced: Vec<Expr> = filters.iter().map(|filter| reduced_for(&file, filter.clone())).collect();
+        match groups.iter_mut().find(|(_, filters)| *filters == reduced) {
+            Some((group, _)) => group.push(file),
+            None => groups.push((vec![file], reduced)),
+        }
     }
-    let (classed, others) = files.into_iter().partition(|file| file.row.class_uid > 0);
-    vec![(classed, reduced), (others, filters.to_vec())]
+    groups
 }
 
-fn without_class_zero(filter: Expr) -> Expr {
-    let reduced = filter.clone().transform_up(|expr| Ok(reduce(expr)));
+fn reduced_for(file: &SegmentFile, filter: Expr) -> Expr {
+    let reduced = filter.clone().transform_up(|expr| Ok(reduce(file, expr)));
     reduced.map_or(filter, |reduced| reduced.data)
 }
 
-fn reduce(expr: Expr) -> Transformed<Expr> {
+fn reduce(file: &SegmentFile, expr: Expr) -> Transformed<Expr> {
     let truth = |expr: &Expr| if let Expr::Literal(ScalarValue::Boolean(truth), _) = expr { *truth } else { None };
     let new = match &expr {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if is_class(left) && is_zero(right) => Some(lit(false)),
+        Expr::IsNull(inner) if never_null(file, inner) => Some(lit(false)),
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) if truth(left) == Some(false) || truth(right) == Some(false) => Some(lit(false)),
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => match (truth(left), truth(right)) {
             (Some(false), _) => Some(right.as_ref().clone()),
@@ -216,12 +219,8 @@ fn reduce(expr: Expr) -> Transformed<Expr> {
     new.map_or_else(|| Transformed::no(expr.clone()), Transformed::yes)
 }
 
-fn is_class(expr: &Expr) -> bool {
-    matches!(expr, Expr::Column(column) if column.name == "class_uid")
-}
-
-fn is_zero(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(ScalarValue::Int32(Some(0)) | ScalarValue::Int64(Some(0)), _))
+fn never_null(file: &SegmentFile, expr: &Expr) -> bool {
+    matches!(expr, Expr::Column(column) if file.row.ranges.get(&column.name).is_some_and(|range| range.nulls == 0))
 }
 
 fn partitioned(file: &Arc<SegmentFile>) -> PartitionedFile {

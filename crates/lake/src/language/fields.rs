@@ -16,8 +16,7 @@ use crate::{
 /// Where the values of a field are.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Place {
-    /// In these columns, the first that has one. `native` is also looked at in events that no mapping knew (class 0):
-    /// there the source's own name is all there is.
+    /// In these columns, the first that has one. `native` is also looked at in events where none of them has.
     Columns { columns: Vec<(&'static str, Kind)>, native: Option<String> },
     /// In a native field, or an OCSF attribute without a column.
     Native(String),

@@ -193,7 +193,9 @@ fn field_condition(fields: &Fields<'_>, field: &Named, test: &Test) -> Result<Ex
                 any.push(typed(fields, name, *kind, field, test, &said)?);
             }
             if let Some(name) = native {
-                any.push(col("class_uid").eq(lit(0)).and(functions::field_test(&name, &said, matcher(test)?)));
+                // The source's own name counts where no mapping filled a column: a search may not miss what a mapping did.
+                let unfilled = conjunction(columns.iter().map(|(column, _)| col(*column).is_null())).unwrap_or_else(|| lit(true));
+                any.push(unfilled.and(functions::field_test(&name, &said, matcher(test)?)));
             }
             disjunction(any).unwrap_or_else(|| lit(false))
         }
@@ -537,27 +539,50 @@ fn fields(frame: DataFrame, keep: &[Named], drop: &[Named], scope: &Scope<'_>) -
 }
 
 fn grouped(frame: DataFrame, keys: Vec<Expr>, aggregates: &[Aggregate], scope: &Scope<'_>) -> Result<DataFrame, Error> {
-    let computed = aggregates.iter().map(|aggregate| Ok(computed(aggregate, scope)?.alias(aggregate.name.as_str())));
-    Ok(frame.aggregate(keys, computed.collect::<Result<Vec<_>, Error>>()?)?)
+    let count_of_keys = keys.len();
+    let mut computed = Vec::new();
+    let mut shown = Vec::new();
+    for (index, aggregate) in aggregates.iter().enumerate() {
+        compute(aggregate, index, scope, &mut computed, &mut shown)?;
+    }
+    let grouped = frame.aggregate(keys, computed)?;
+    let keys = grouped.schema().fields().iter().take(count_of_keys).map(|field| ident(field.name().as_str()));
+    let columns: Vec<Expr> = keys.chain(shown).collect();
+    Ok(grouped.select(columns)?)
 }
 
-fn computed(aggregate: &Aggregate, scope: &Scope<'_>) -> Result<Expr, Error> {
-    let Some(field) = &aggregate.field else { return Ok(count(lit(1_i64))) };
-    let (value, kind) = scope.value(field)?;
-    let number = || if kind == Kind::Text { try_cast(value.clone(), DataType::Float64) } else { value.clone() };
-    // Native values are text: where they are numbers they shall be compared as such.
-    let extreme = |pick: fn(Expr) -> Expr| match kind {
-        Kind::Text => coalesce(vec![cast(pick(number()), DataType::Utf8View), cast(pick(value.clone()), DataType::Utf8View)]),
-        _ => pick(value.clone()),
+/// Adds what the engine computes for an aggregate, and the column made of it.
+fn compute(aggregate: &Aggregate, index: usize, scope: &Scope<'_>, computed: &mut Vec<Expr>, shown: &mut Vec<Expr>) -> Result<(), Error> {
+    let (plain, numeric) = (format!("#{index}"), format!("#{index} as number"));
+    let show = ident(plain.as_str());
+    let Some(field) = &aggregate.field else {
+        computed.push(count(lit(1_i64)).alias(plain));
+        shown.push(show.alias(aggregate.name.as_str()));
+        return Ok(());
     };
-    Ok(match aggregate.call {
+    let (value, kind) = scope.value(field)?;
+    let number = if kind == Kind::Text { functions::number(value.clone()) } else { value.clone() };
+    let call = match aggregate.call {
         Call::Count => count(value),
-        Call::Sum => sum(number()),
-        Call::Avg => avg(number()),
-        Call::Min => extreme(min),
-        Call::Max => extreme(max),
+        Call::Sum => sum(number),
+        Call::Avg => avg(number),
         Call::Distinct => count_distinct(value),
-    })
+        Call::Min | Call::Max => {
+            let pick = if aggregate.call == Call::Min { min } else { max };
+            // Native values are text: where they are numbers they shall be compared as such.
+            if kind == Kind::Text {
+                computed.push(pick(number).alias(numeric.as_str()));
+                computed.push(pick(value).alias(plain));
+                let either = coalesce(vec![cast(ident(numeric), DataType::Utf8View), cast(show, DataType::Utf8View)]);
+                shown.push(either.alias(aggregate.name.as_str()));
+                return Ok(());
+            }
+            pick(value)
+        }
+    };
+    computed.push(call.alias(plain));
+    shown.push(show.alias(aggregate.name.as_str()));
+    Ok(())
 }
 
 /// The start of the bucket a time lies in; buckets are counted from 1970, before it too.

@@ -145,8 +145,12 @@ impl World {
     pub fn append(&self, events: &[Told]) {
         for event in events {
             let mut raws = self.raws.0.lock();
-            for id in event.ids() {
-                raws.entry(id).or_insert_with(|| Bytes::from(event.raw.clone().into_bytes()));
+            // The raw text of a joined event has one line a record.
+            let ids = event.ids();
+            let mut lines = if ids.len() > 1 { event.raw.split('\n').collect() } else { vec![event.raw.as_str()] };
+            lines.resize(ids.len(), "");
+            for (id, line) in ids.into_iter().zip(lines) {
+                raws.entry(id).or_insert_with(|| Bytes::from(line.to_owned().into_bytes()));
             }
         }
         append(&self.lake, events).unwrap();
