@@ -253,8 +253,12 @@ fn object(mut record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) 
     emit(told(record, native));
 }
 
-fn told<'b>(record: Record<'b>, native: Map<'b>) -> Parsed<'b> {
+fn told<'b>(mut record: Record<'b>, native: Map<'b>) -> Parsed<'b> {
     let family = family::tell(&native, record.received);
+    if family.time.is_none() && family::claims_time(&native) {
+        let detail = Cow::Borrowed("its time is in no known form or names a moment that does not exist");
+        record.problems.push(Problem { code: "time.unreadable", offset: 0, detail });
+    }
     let mut parsed = record.event(family.decoder, native, family.time);
     parsed.head = family.head;
     parsed

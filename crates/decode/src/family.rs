@@ -12,6 +12,13 @@ pub(crate) struct Family<'a> {
     pub(crate) time: Option<EventTime>,
 }
 
+/// Whether an object has a field for its time, readable or not.
+pub(crate) fn claims_time(map: &Map<'_>) -> bool {
+    let fields = Fields::of(map);
+    let claimed = [fields.at_timestamp, fields.event_time, fields.plain_time, fields.ts];
+    claimed.into_iter().flatten().any(|value| matches!(value, Value::Str(text) if text.bytes().filter(u8::is_ascii_digit).count() >= 8))
+}
+
 /// The top-level fields that tell the families apart, found in one pass over the object.
 #[derive(Default)]
 struct Fields<'m, 'a> {

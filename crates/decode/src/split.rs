@@ -384,7 +384,8 @@ fn array_start(head: &[u8]) -> Option<usize> {
 fn is_binary(head: &[u8]) -> bool {
     let head = &head[..head.len().min(1024)];
     let odd = head.iter().filter(|byte| **byte < 0x09 || (0x0E..0x1B).contains(*byte)).count();
-    odd * 20 > head.len()
+    // A short file with a few odd bytes is better read line by line.
+    head.len() >= 256 && odd * 20 > head.len()
 }
 
 #[cfg(test)]

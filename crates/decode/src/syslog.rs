@@ -149,6 +149,9 @@ fn legacy(pri: Option<u8>, rest: &str, received: Timestamp) -> Option<Message<'_
         return Some(assemble(start(pri), Some(found.time), timestamp, "", "", "", after[1..].trim_start_matches(' ')));
     }
     let after = after.strip_prefix(' ')?.trim_start_matches(' ');
+    if after.starts_with("last message repeated ") {
+        return Some(assemble(start(pri), Some(found.time), timestamp, "", "", "", after));
+    }
     let (hostname, message) = after.split_once(' ').unwrap_or((after, ""));
     let message = message.trim_start_matches(' ');
     let tagged = tag(message);
