@@ -682,6 +682,26 @@ mod tests {
     }
 
     #[test]
+    fn any_text_is_read_or_refused_at_a_place_in_it() {
+        const PIECES: &[&str] = &[
+            "a", "user", ":", "=", "!=", ">=", "<", "\"", "\\", "*", "?", "(", ")", "[", "]", "{", "}", " TO ", " AND ", " OR ", "NOT ", "-", "|", " | stats ", "count", "sum(",
+            " by ", "top 5 ", "sort -", "fields ", "timechart span=", "5m", "/x+/", "/", ",", "ü", "\u{0}", "10.0.0.0/8", "`", " ", "head ", "as ", "where ",
+        ];
+        let mut seed: u64 = 7;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..1 + seed % 13 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                text.push_str(PIECES[(seed >> 33) as usize % PIECES.len()]);
+            }
+            if let Err(error) = parse(&text) {
+                let at = error.offset().expect("an offset");
+                assert!(text.is_char_boundary(at), "{at} in {text:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
     fn deep_nesting_is_refused_not_run_into() {
         let text = format!("{}a{}", "(".repeat(10_000), ")".repeat(10_000));
         assert!(parse(&text).is_err());
