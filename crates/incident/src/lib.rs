@@ -1,1 +1,39 @@
-//! incident
+//! From one finding or record to the whole story: causes and consequences, as ordered steps that cite their records.
+//!
+//! Storage comes in through [`Events`]. The same events, findings and version give the same incident, byte for byte. Bounded:
+//! what was left out by a bound is said in [`Incident::notes`]. This crate knows no HTTP and no clock.
+mod actions; // what a command or a file access means
+mod model; // what goes in and comes out
+mod steps; // marked events to ordered steps
+mod story; // the incident in prose
+mod walk; // causes and consequences
+mod world; // hosts, processes, sessions
+
+pub use model::{
+    Action, Actor, Because, Citation, Edge, Error, EventRow, Events, FindingRef, Incident, Link, Options, Order, ProcessNode, Seed, Step, Tactic,
+    Technique, Want,
+};
+pub use story::story;
+
+use sha2::{Digest, Sha256};
+
+/// Walks from `seed` through the events around it and tells what happened.
+///
+/// # Errors
+/// [`Error::SeedUnknown`] when no event or finding has that id; [`Error::Storage`] when events cannot be read.
+pub fn reconstruct(events: &dyn Events, findings: &[FindingRef], seed: &Seed, options: &Options) -> Result<Incident, Error> {
+    let records = match seed {
+        Seed::Record(record) => vec![*record],
+        Seed::Finding(id) => findings.iter().find(|finding| finding.id == *id).ok_or_else(|| Error::SeedUnknown { seed: seed.to_string() })?.records.clone(),
+    };
+    let world = world::World::gather(events, &records, options)?;
+    let seeds = world.of_records(&records);
+    if seeds.is_empty() {
+        return Err(Error::SeedUnknown { seed: seed.to_string() });
+    }
+    let marked = walk::Walk::new(&world, options).from(&seeds);
+    let mut incident = steps::tell(&world, &marked, findings, seed);
+    let digest = Sha256::digest(serde_json::to_vec(&(&incident.seed, &incident.steps)).unwrap_or_default());
+    incident.id = hex::encode(&digest[..8]);
+    Ok(incident)
+}

@@ -103,7 +103,7 @@ pub const PROMOTED: &[Column] = &[
     text("win_service_cmd_line", "win_service.cmd_line"),
     text("job_name", "job.name"),
     text("job_cmd_line", "job.cmd_line"),
-    text("script_content", "script.script_content"),
+    text("script_script_content_value", "script.script_content.value"),
     text("api_operation", "api.operation"),
     text("api_service_name", "api.service.name"),
     text("cloud_account_uid", "cloud.account.uid"),

@@ -85,7 +85,7 @@ pub(crate) struct Assign {
 #[derive(Debug)]
 pub(crate) enum From {
     Expr(Expr),
-    /// A constant that only makes sense when that attribute was set.
+    /// A constant that only makes sense when something below that path was set.
     With(&'static str, Value<'static>),
     /// A list of one object, built attribute by attribute: full path (as in `evidences.src_endpoint.ip`), path in the object, source.
     Build(Vec<(&'static str, &'static str, &'static Attribute, Expr)>),
@@ -343,11 +343,12 @@ fn core(class: &Class) -> &'static str {
         1004 | 1007 => "process.",
         1005 => "module.",
         1006 => "job.",
-        1009 => "script.",
+        1009 => "script.script_content",
         3001 | 3002 | 3003 | 3005 => "user.",
         3006 => "group.",
         4002 => "http_re",
-        4003 => "query.",
+        4003 => "query.hostname",
+        4010 => "file.name",
         6003 => "api.",
         201_001 => "reg_key.",
         201_002 => "reg_value.",
@@ -376,7 +377,9 @@ fn complete(rule: &mut Rule, class: &'static Class) {
         let kind = class.attribute(owner).map_or("", |attribute| attribute.type_name);
         let From::Expr(expr) = &rule.assigns[index].from else { continue };
         if name == "path" && kind == "file" {
-            let base = expr.then(Step::Basename);
+            // A path that ends in its separator has no last part: then the path is the name.
+            let mut base = expr.then(Step::Basename);
+            base.terms.extend(expr.terms.iter().cloned());
             add(&mut extra, format!("{owner}.name"), From::Expr(base.clone()));
             if let Some((process, "file")) = owner.rsplit_once('.')
                 && class.attribute(process).is_some_and(|attribute| attribute.type_name == "process")
@@ -392,11 +395,12 @@ fn complete(rule: &mut Rule, class: &'static Class) {
                 _ => continue,
             };
             if !has(rule, &extra, &type_id) {
-                add(&mut extra, type_id, From::With(path, Value::Int(default)));
+                let owner: &'static str = owner.to_owned().leak();
+                add(&mut extra, type_id, From::With(owner, Value::Int(default)));
             }
         }
         if kind == "network_connection_info" && !has(rule, &extra, &format!("{owner}.direction_id")) {
-            add(&mut extra, format!("{owner}.direction_id"), From::With(path, Value::Int(0)));
+            add(&mut extra, format!("{owner}.direction_id"), From::With(owner.to_owned().leak(), Value::Int(0)));
         }
         if name == "direction_id" && !has(rule, &extra, &format!("{owner}.direction")) {
             add(&mut extra, format!("{owner}.direction"), From::Caption(path, attribute));
@@ -409,7 +413,7 @@ impl Assign {
     /// The constant of a [`From::With`] when its partner was set.
     pub(crate) fn companion<'a>(&self, set: &[(&'static str, Value<'a>)]) -> Option<Value<'a>> {
         match &self.from {
-            From::With(partner, value) => set.iter().any(|(path, _)| path == partner).then(|| value.clone()),
+            From::With(partner, value) => set.iter().any(|(path, _)| path.strip_prefix(partner).is_some_and(|rest| rest.starts_with('.'))).then(|| value.clone()),
             From::Caption(path, attribute) => {
                 let value = set.iter().find(|(name, _)| name == path)?.1.as_i64()?;
                 attribute.caption(value).map(|caption| Value::Str(Cow::Borrowed(caption)))
