@@ -146,7 +146,7 @@ impl Decoder {
                 }
             }
             Some(b't' | b'n') if auditd::is_record(line) => return self.audit.feed(record, line, "", emit),
-            Some(b'_' | b'A'..=b'Z') if journald::is_entry(line) => return journald::feed(record, text, emit),
+            Some(b'_' | b'A'..=b'Z') if journald::is_entry(line) => return journald::feed(record, emit),
             Some(_) => {}
             None => return,
         }
@@ -179,7 +179,7 @@ impl Decoder {
             && let (Value::Map(mut native), problems) = json::parse(inner)
             && problems.is_empty()
         {
-            let family = family::tell(&native, record.received);
+            let family = family::tell(&native);
             if family.decoder != "json" {
                 native.push("syslog", message.native);
                 let time = family.time.or(message.time);
@@ -254,7 +254,7 @@ fn object(mut record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) 
 }
 
 fn told<'b>(mut record: Record<'b>, native: Map<'b>) -> Parsed<'b> {
-    let family = family::tell(&native, record.received);
+    let family = family::tell(&native);
     if family.time.is_none() && family::claims_time(&native) {
         let detail = Cow::Borrowed("its time is in no known form or names a moment that does not exist");
         record.problems.push(Problem { code: "time.unreadable", offset: 0, detail });
@@ -323,7 +323,7 @@ fn wrapped<'m>(map: &'m Map<'_>) -> Option<&'m str> {
 /// Reads the inner event if it is of a family of its own; false if the envelope is the event.
 fn inner_event(record: &Record<'_>, inner: &str, emit: &mut dyn FnMut(Parsed<'_>)) -> bool {
     let (Value::Map(native), problems) = json::parse(inner) else { return false };
-    let family = family::tell(&native, record.received);
+    let family = family::tell(&native);
     if !problems.is_empty() || family.decoder == "json" {
         return false;
     }

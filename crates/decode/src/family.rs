@@ -87,11 +87,11 @@ impl<'m, 'a> Fields<'m, 'a> {
 }
 
 /// Tells the family of an object by its fields.
-pub(crate) fn tell<'a>(map: &Map<'a>, received: Timestamp) -> Family<'a> {
+pub(crate) fn tell<'a>(map: &Map<'a>) -> Family<'a> {
     let fields = Fields::of(map);
     windows(map, &fields)
         .or_else(|| network(map, &fields))
-        .or_else(|| host(map, &fields, received))
+        .or_else(|| host(map, &fields))
         .unwrap_or_else(|| Family { decoder: "json", head: None, time: any_time(&fields) })
 }
 
@@ -146,7 +146,7 @@ fn network<'a>(map: &Map<'a>, fields: &Fields<'_, 'a>) -> Option<Family<'a>> {
     None
 }
 
-fn host<'a>(map: &Map<'a>, fields: &Fields<'_, 'a>, _received: Timestamp) -> Option<Family<'a>> {
+fn host<'a>(map: &Map<'a>, fields: &Fields<'_, 'a>) -> Option<Family<'a>> {
     if let Some(realtime) = fields.realtime {
         let at = realtime.as_i64().and_then(|micros| Timestamp::from_microsecond(micros).ok());
         return Some(Family { decoder: "journald", head: None, time: at.map(EventTime::exact) });

@@ -52,8 +52,7 @@ fn field(bytes: &[u8]) -> Option<Field<'_>> {
 }
 
 /// Reads one entry.
-pub(crate) fn feed(record: Record<'_>, _text: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
-    let mut record = record;
+pub(crate) fn feed(mut record: Record<'_>, emit: &mut dyn FnMut(Parsed<'_>)) {
     // Binary fields are not text: what the text reader found wrong in them is not a problem of the entry.
     record.problems.clear();
     let raw = record.raw;
@@ -104,7 +103,7 @@ mod tests {
         assert_eq!(extent(&stream[..20]), None);
         let record = Record { key: 1, number: 1, raw: &entry, received: Timestamp::UNIX_EPOCH, problems: Vec::new() };
         let mut seen = 0;
-        feed(record, "", &mut |parsed| {
+        feed(record, &mut |parsed| {
             seen += 1;
             assert_eq!(parsed.native.get("MESSAGE").and_then(Value::as_str), Some("a\n\nb="));
             assert_eq!(parsed.native.get("_PID").and_then(Value::as_str), Some("1"));
