@@ -47,6 +47,7 @@ struct Model {
     synced_names: BTreeMap<PathBuf, usize>,
     writes: u64,
     plan: Option<(u64, Fault)>,
+    plan_two: Option<(PathBuf, u64, u64)>,
     dead: bool,
     space: Option<u64>,
 }
@@ -63,6 +64,11 @@ impl MemoryDisk {
     pub fn plan(&self, write: u64, fault: Fault) {
         let mut model = self.model();
         model.plan = Some((model.writes + write, fault));
+    }
+
+    /// After the `nth` sync of `folder` from now, which happens but is reported failed, `more` writes succeed and then the machine stops.
+    pub fn plan_two(&self, folder: &Path, nth: u64, more: u64) {
+        self.model().plan_two = Some((folder.into(), nth, more));
     }
 
     /// Whether the planned fault has happened; forgets it if not.
@@ -88,7 +94,7 @@ impl MemoryDisk {
                 inode.synced = content;
             }
         }
-        (model.dead, model.plan, model.space) = (false, None, None);
+        (model.dead, model.plan, model.plan_two, model.space) = (false, None, None, None);
         Self(Arc::new(Mutex::new(model)))
     }
 
@@ -167,6 +173,13 @@ impl Disk for MemoryDisk {
             model.synced_names.retain(|name, _| !here(name));
             let synced: Vec<_> = model.names.iter().filter(|(name, _)| here(name)).map(|(name, inode)| (name.clone(), *inode)).collect();
             model.synced_names.extend(synced);
+            if let Some((_, _, more)) = model.plan_two.take_if(|(folder, nth, _)| folder.as_path() == path && *nth == 0) {
+                model.plan = Some((model.writes + more, Fault::CrashBefore));
+                return Err(io::Error::other("input/output error"));
+            }
+            if let Some((_, nth, _)) = model.plan_two.as_mut().filter(|(folder, ..)| folder.as_path() == path) {
+                *nth -= 1;
+            }
             Ok(())
         })
     }
