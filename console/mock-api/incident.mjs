@@ -50,11 +50,12 @@ function processTree() {
 export function makeIncident(id, seed, alerts) {
   const steps = STEPS.map((s) => step(s, alerts));
   const techniques = [...new Map(steps.map((s) => [s.technique.uid, { ...s.technique, tactic: s.tactic }])).values()];
+  const addresses = ['203.0.113.77', '198.51.100.20'];
   const story = steps.map((s) => `${s.n}. ${s.time} ${s.host}: ${s.action.replaceAll('`', '')} (${s.technique.uid}; ${s.records.length} records).`).join('\n');
   return {
     id, title: 'Web shell on web1 led to the customers database on db1', seed, created_at: '2026-11-20T10:20:11.000Z',
     from: steps[0].time, to: steps.at(-1).time, hosts: ['web1', 'app1', 'db1'], users: ['www-data', 'deploy'], techniques,
     steps, edges: steps.filter((s) => s.because.step).map((s) => ({ from: s.because.step, to: s.n, kind: s.because.kind })),
-    process_tree: processTree(), story,
+    process_tree: processTree(), story, addresses, notes: ['the start of the web server lies before the first record'],
   };
 }

@@ -118,6 +118,9 @@ export interface Step {
   technique?: Technique | null;
   because?: Because | Because[] | string | null;
   records: string[];
+  /** Further records that show the same and are not listed. */
+  records_omitted?: number;
+  /** Ids of alerts. */
   findings?: string[];
 }
 export interface Edge { from: number; to: number; kind?: string }
@@ -149,4 +152,8 @@ export interface Incident {
   edges: Edge[];
   process_tree?: ProcessNode[] | ProcessNode | null;
   story?: string | null;
+  /** Outside addresses that took part. */
+  addresses?: string[];
+  /** What a bound or a gap kept out. */
+  notes?: string[];
 }

@@ -13,6 +13,12 @@ describe('timeline', () => {
   const drawn = layout({ hosts: ['web1', 'db1', 'idle1'], steps, edges: [{ from: 1, to: 3, kind: 'remote_logon' }, { from: 1, to: 9 }] }, from, to, 1000);
   test('a lane per host, in order of appearance', () => expect(drawn.lanes.map((l) => l.host)).toEqual(['web1', 'db1', 'idle1']));
   test('steps at one moment do not hide each other', () => expect((drawn.marks[1]?.x ?? 0) - (drawn.marks[0]?.x ?? 0)).toBeGreaterThan(20));
+  test('many steps at the end stay inside and apart', () => {
+    const crowd = Array.from({ length: 20 }, (_, i) => step(i + 1, i === 0 ? '2026-11-20T09:00:00Z' : '2026-11-20T10:00:00Z', 'web1'));
+    const xs = layout({ hosts: [], steps: crowd, edges: [] }, ...fullRange(crowd), 1000).marks.map((m) => m.x);
+    expect(Math.max(...xs)).toBeLessThanOrEqual(976);
+    expect(xs.every((x, i) => i === 0 || x - (xs[i - 1] ?? 0) > 20)).toBe(true);
+  });
   test('an edge to a step that is not there is left out', () => expect(drawn.links.map((l) => l.key)).toEqual(['1-3-remote_logon']));
   test('zoomed in, only what is in sight is drawn', () => expect(layout({ hosts: [], steps, edges: [] }, Date.parse('2026-11-20T09:59:00Z'), to, 1000).marks.map((m) => m.step.n)).toEqual([3]));
   test('ticks stand at round times', () => expect(ticks(Date.parse('2026-11-20T09:01:00Z'), Date.parse('2026-11-20T10:00:00Z'), 400).every((t) => t % 60_000 === 0)).toBe(true));
@@ -27,8 +33,8 @@ test('the tree gives a row to each process and none to folded children', () => {
 });
 
 test('the reason of a step in words', () => {
-  expect(becauseOf({ ...step(1, '', ''), because: { kind: 'process_lineage', step: 2 } }).map(becauseText)).toEqual(['started by step 2']);
-  expect(becauseOf({ ...step(1, '', ''), because: 'finding' }).map(becauseText)).toEqual(['a finding']);
+  expect(becauseOf({ ...step(1, '', ''), because: { kind: 'process_lineage', step: 2 } }).map(becauseText)).toEqual(['by processes of step 2']);
+  expect(becauseOf({ ...step(1, '', ''), because: 'finding' }).map(becauseText)).toEqual(['where the walk started']);
 });
 
 test('a story is made from the steps when the server sent none', () => {

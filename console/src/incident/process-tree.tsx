@@ -9,7 +9,7 @@ import { copyText } from '../util/toast';
 import { place, type Placed } from './tree-layout';
 
 const ROW = 40;
-const INDENT = 22;
+const INDENT = 18;
 const MARGIN = 12;
 
 /** Elbows from each parent down to its children. */
@@ -85,7 +85,7 @@ export function ProcessTree({ roots, selected, onSelect }: { roots: ProcessNode[
         {placed.map((p) => {
           const children = p.node.children?.length ?? 0;
           return (
-            <div key={p.key} role="treeitem" aria-level={p.depth + 1} aria-selected={p === current} aria-expanded={children > 0 ? !folded.has(p.key) : undefined} tabIndex={p === current ? 0 : -1} className={`tree-row${p === current ? ' current' : ''}`} style={{ paddingLeft: MARGIN + 10 + p.depth * INDENT }} onClick={() => choose(p)} onDoubleClick={() => fold(p.key, !folded.has(p.key))}>
+            <div key={p.key} role="treeitem" aria-level={p.depth + 1} aria-selected={p === current} aria-expanded={children > 0 ? !folded.has(p.key) : undefined} tabIndex={p === current ? 0 : -1} className={`tree-row${p === current ? ' current' : ''}`} style={{ paddingLeft: MARGIN + 10 + p.depth * INDENT, minWidth: MARGIN + 250 + p.depth * INDENT }} onClick={() => choose(p)} onDoubleClick={() => fold(p.key, !folded.has(p.key))}>
               <span className="tree-name"><strong>{p.node.name ?? '?'}</strong> <span className="muted">{p.node.pid ?? ''}{p.depth === 0 && p.node.host ? ` on ${p.node.host}` : ''}</span>{folded.has(p.key) ? <span className="chip">+{children}</span> : null}{p.node.step ? <span className="chip">step {p.node.step}</span> : null}</span>
               <span className="mono ellipsis muted">{p.node.cmd_line ?? 'parent only'}</span>
             </div>

@@ -42,6 +42,7 @@ function StepCard({ step, selected, onSelect }: { step: Step; selected: boolean;
           {(step.findings ?? []).map((f) => <Link key={f} {...paths.alert(f)} className="because"><Icon name="warning" size={12} /> alert</Link>)}
         </div>
         <Records records={step.records} first={6} />
+        {step.records_omitted ? <p className="muted">{step.records_omitted} further records show the same.</p> : null}
       </div>
     </li>
   );

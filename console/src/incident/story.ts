@@ -1,7 +1,8 @@
 import type { Because, Incident, Step } from '../api/types';
 
 const KINDS: Record<string, string> = {
-  process_lineage: 'started by', logon_session: 'same logon session as', file_write_execute: 'ran the file written in', remote_logon: 'remote logon from', finding: 'a finding',
+  finding: 'where the walk started', process_lineage: 'by processes of', logon_session: 'in the logon session of', file_write_execute: 'through a file of',
+  remote_logon: 'by a connection of', web_request: 'by a web request of', shared_address: 'with an outside address of', account_use: 'with an account of',
 };
 
 /** Why a step belongs to the incident, in words, with the step it follows from. */

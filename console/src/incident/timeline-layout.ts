@@ -18,13 +18,18 @@ export function ticks(from: number, to: number, width: number): number[] {
   return list;
 }
 
-/** Steps at one moment on one host are moved apart sideways, so that each can be seen and clicked. */
-function spread(marks: Mark[]) {
-  const last = new Map<number, number>();
-  for (const mark of [...marks].sort((a, b) => a.x - b.x || a.step.n - b.step.n)) {
-    const least = (last.get(mark.y) ?? -Infinity) + RADIUS * 2 + 3;
-    mark.x = Math.max(mark.x, least);
-    last.set(mark.y, mark.x);
+/**
+ * Steps at one moment on one host are moved apart sideways, so that each can be seen and clicked; at the right end they
+ * give way to the left. More than fit come closer together.
+ */
+function spread(lane: Mark[], right: number) {
+  const sorted = [...lane].sort((a, b) => a.x - b.x || a.step.n - b.step.n);
+  const gap = Math.min(RADIUS * 2 + 3, (right - LEFT) / Math.max(1, sorted.length - 1));
+  sorted.forEach((mark, i) => { mark.x = Math.max(mark.x, (sorted[i - 1]?.x ?? -Infinity) + gap); });
+  let most = right;
+  for (const mark of sorted.reverse()) {
+    mark.x = Math.min(mark.x, most);
+    most = mark.x - gap;
   }
 }
 
@@ -46,7 +51,7 @@ export function layout(incident: Pick<Incident, 'hosts' | 'steps' | 'edges'>, fr
   const marks: Mark[] = incident.steps
     .map((step) => ({ step, x: scale(Date.parse(step.time)), y: lanes.find((l) => l.host === (step.host ?? 'unknown'))?.y ?? TOP }))
     .filter((m) => m.x >= LEFT - 1 && m.x <= right + 1);
-  spread(marks);
+  for (const lane of lanes) spread(marks.filter((m) => m.y === lane.y), right);
   const links = incident.edges.flatMap((e) => {
     const [a, b] = [marks.find((m) => m.step.n === e.from), marks.find((m) => m.step.n === e.to)];
     return a && b && a !== b ? [{ key: `${e.from}-${e.to}-${e.kind ?? ''}`, path: curve(a, b), kind: e.kind ?? '', from: e.from, to: e.to }] : [];

@@ -37,6 +37,7 @@ function Summary({ incident }: { incident: Incident }) {
     ['Steps', String(incident.steps.length), `${incident.steps.filter((s) => s.certainty === 'certain').length} in certain order`],
     ['Hosts', String(incident.hosts.length), incident.hosts.join(', ')],
     ['Users', String(incident.users.length), incident.users.join(', ')],
+    ['Outside addresses', String(incident.addresses?.length ?? 0), incident.addresses?.join(', ') ?? ''],
     ['Evidence', String(records.size), 'records cited'],
   ];
   return (
@@ -47,6 +48,7 @@ function Summary({ incident }: { incident: Incident }) {
       <ul className="techniques" aria-label="Techniques">
         {incident.techniques.map((t) => <li key={t.uid} className="chip"><span className="mono">{t.uid}</span> {t.name}</li>)}
       </ul>
+      {incident.notes?.length ? <ul className="problems" aria-label="What is left out">{incident.notes.map((note) => <li key={note}><Icon name="warning" size={13} /> {note}</li>)}</ul> : null}
     </section>
   );
 }
