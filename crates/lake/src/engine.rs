@@ -8,6 +8,7 @@ use datafusion::{
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::FairSpillPool,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+        session_state::SessionState,
     },
     object_store::{ObjectStore, local::LocalFileSystem},
     prelude::{SessionConfig, SessionContext},
@@ -21,6 +22,8 @@ const FOOTER_CACHE: usize = 64 << 20;
 pub(crate) struct Engine {
     runtime: Arc<RuntimeEnv>,
     config: SessionConfig,
+    // Functions, rules and settings, made once: building them costs more than a small query.
+    prepared: SessionState,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) url: ObjectStoreUrl,
     pub(crate) threads: usize,
@@ -47,12 +50,23 @@ impl Engine {
         let settings = config.options_mut();
         settings.execution.parquet.pushdown_filters = true;
         settings.execution.parquet.reorder_filters = true;
-        Ok(Self { runtime, config, store, url, threads: options.threads })
+        let prepared = fresh(&config, &runtime).state();
+        Ok(Self { runtime, config, prepared, store, url, threads: options.threads })
     }
 
+    /// A session for plans that name no tables.
     pub(crate) fn session(&self) -> SessionContext {
-        let session = SessionContext::new_with_config_rt(self.config.clone(), self.runtime.clone());
-        sql_functions().into_iter().for_each(|function| session.register_udf(function));
-        session
+        SessionContext::new_with_state(self.prepared.clone())
     }
+
+    /// A session with a list of tables of its own, for SQL.
+    pub(crate) fn sql_session(&self) -> SessionContext {
+        fresh(&self.config, &self.runtime)
+    }
+}
+
+fn fresh(config: &SessionConfig, runtime: &Arc<RuntimeEnv>) -> SessionContext {
+    let session = SessionContext::new_with_config_rt(config.clone(), runtime.clone());
+    sql_functions().into_iter().for_each(|function| session.register_udf(function));
+    session
 }

@@ -201,7 +201,7 @@ impl Lake {
     /// # Errors
     /// As [`Lake::search`].
     pub async fn explain(&self, request: &SearchRequest) -> Result<String, Error> {
-        let (session, table) = self.table();
+        let (session, table) = self.table_for(request.sql);
         let frame = if request.sql {
             check_sql(&request.query)?;
             sql_frame(&session, table, request).await?
@@ -217,15 +217,23 @@ impl Lake {
         Ok(format!("{}\n\n{}", logical.display_indent(), displayable(physical.as_ref()).indent(true)))
     }
 
-    /// A fresh session and the table as of now.
+    /// A session and the table as of now.
     pub(crate) fn table(&self) -> (SessionContext, Arc<EventTable>) {
-        let tally = Arc::new(Tally::default());
-        (self.engine.session(), self.table_of(self.snapshot(), tally))
+        self.table_for(false)
     }
 
-    pub(crate) fn table_of(&self, snapshot: Snapshot, tally: Arc<Tally>) -> Arc<EventTable> {
+    fn table_for(&self, sql: bool) -> (SessionContext, Arc<EventTable>) {
         let engine = &self.engine;
-        Arc::new(EventTable { snapshot, raw: self.raw().clone(), store: engine.store.clone(), url: engine.url.clone(), threads: engine.threads, tally })
+        let session = if sql { engine.sql_session() } else { engine.session() };
+        let table = EventTable {
+            snapshot: self.snapshot(),
+            raw: self.raw().clone(),
+            store: engine.store.clone(),
+            url: engine.url.clone(),
+            threads: engine.threads,
+            tally: Arc::new(Tally::default()),
+        };
+        (session, Arc::new(table))
     }
 }
 
@@ -245,7 +253,7 @@ struct Gone;
 
 impl<'a> Run<'a> {
     fn new(lake: &'a Lake, request: &'a SearchRequest, sender: &'a mpsc::Sender<Result<SearchEvent, Error>>) -> Self {
-        let (session, table) = lake.table();
+        let (session, table) = lake.table_for(request.sql);
         Self { lake, request, sender, started: Instant::now(), session, table, cost: Cost::default() }
     }
 

@@ -106,7 +106,7 @@ impl Lake {
         let end = to.map_or(last + 1, Timestamp::as_microsecond).max(start + 1);
         let buckets = i64::try_from(buckets.clamp(1, MAX_BUCKETS)).unwrap_or(1);
         // Whole milliseconds, as the answer says them.
-        let width = ((end - start).div_euclid(buckets) + 1).max(1000).div_euclid(1000) * 1000 + if (end - start) % (buckets * 1000) == 0 { 0 } else { 1000 };
+        let width = ((end - start + buckets - 1) / buckets + 999) / 1000 * 1000;
         let mut histogram = empty(start, end, width)?;
         let index = (datafusion::logical_expr::cast(col("time"), arrow::datatypes::DataType::Int64) - lit(start)) / lit(width);
         let frame = filtered(&session, table, lowered.filter, Some((start, end)))?
