@@ -42,9 +42,13 @@ fn binary() -> PathBuf {
 }
 
 fn start(data: &Path) -> Server {
+    start_with(data, &[])
+}
+
+fn start_with(data: &Path, more: &[&str]) -> Server {
     let mut command = Command::new(binary());
     command.args(["serve", "--console", "off", "--syslog-udp", "off", "--syslog-tcp", "off", "--http", "127.0.0.1:0", "--elastic", "127.0.0.1:0"]);
-    command.arg("--data").arg(data).env("REEVE_LOG", "warn").stdout(Stdio::piped());
+    command.args(more).arg("--data").arg(data).env("REEVE_LOG", "warn").stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -196,4 +200,20 @@ fn a_second_server_on_the_folder_and_a_port_in_use_end_with_3() {
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
     assert_eq!(other.status.code(), Some(3), "{said}");
     assert!(said.contains(&first.http), "{said}");
+}
+
+#[test]
+fn a_disk_without_room_refuses_and_serves_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, config) = (folder.path().join("data"), folder.path().join("reeve.toml"));
+    fs::write(&config, "[limits]\ndisk_reserve_bytes = 4611686018427387904\n").unwrap();
+    let mut full = start_with(&data, &["--config", config.to_str().unwrap()]);
+    let connect = |address: &str| BufReader::new(TcpStream::connect(address).unwrap());
+    let bulk = b"{\"index\":{\"_index\":\"a\"}}\n{}\n";
+    assert_eq!(post(&mut connect(&full.http), "/ingest/a", b"refused"), None);
+    assert_eq!(post(&mut connect(&full.elastic), "/_bulk", bulk), None);
+    assert!(full.child.try_wait().unwrap().is_none(), "still serving");
+    drop(full);
+    let roomy = start(&data);
+    assert_eq!(post(&mut connect(&roomy.http), "/ingest/a", b"taken").unwrap()["accepted"], 1);
 }

@@ -192,6 +192,9 @@ impl Config {
             Some(path) => read_tokens(&within(path.clone())),
             None => Ok(Tokens::default()),
         };
+        let mut limits = file.limits;
+        limits.record_bytes = limits.record_bytes.clamp(1, RECORD_BYTES_MAX);
+        limits.message_bytes = limits.message_bytes.clamp(1, RECORD_BYTES_MAX);
         Ok(Self {
             data: args.data.or_else(|| file.data.map(within)).unwrap_or_else(|| PathBuf::from("reeve-data")),
             origin: file.origin.unwrap_or_else(|| "reeve.local".to_owned()),
@@ -206,7 +209,7 @@ impl Config {
                 version: file.elastic.version,
             },
             http: HttpListener { address: address(args.http, file.http.address, 8421), tokens: tokens(&file.http)?, version: None },
-            limits: file.limits,
+            limits,
         })
     }
 }
@@ -226,6 +229,9 @@ fn read_tokens(path: &Path) -> Result<Tokens, Failure> {
     }
     Ok(Tokens::new(tokens))
 }
+
+/// What the ledger takes as one record.
+const RECORD_BYTES_MAX: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {

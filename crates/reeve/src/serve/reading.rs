@@ -452,11 +452,15 @@ impl Stream {
         let key = record.id.pack();
         self.fed_at = now;
         self.received_at = record.receipt.received_at;
-        let (mut told, waiting) = (false, &mut self.waiting);
+        let (mut told, waiting, waiting_since) = (false, &mut self.waiting, &mut self.waiting_since);
         self.decoder.feed(key, record.receipt.sequence + 1, &record.raw, record.receipt.received_at, &mut |parsed| {
             told |= parsed.records.contains(&key);
             if !waiting.is_empty() {
+                let oldest = waiting.front().copied();
                 waiting.retain(|waiting| !parsed.records.contains(waiting));
+                if waiting.front().copied() != oldest {
+                    *waiting_since = now;
+                }
             }
             events.take(&parsed);
         });
@@ -521,7 +525,7 @@ fn new_finding(finding: &Finding, record: RecordId, part: u32) -> NewFinding {
     NewFinding {
         rule_uid: finding.rule_id.clone(),
         title: finding.title.clone(),
-        level: format!("{:?}", finding.level).to_lowercase(),
+        level: finding.level.name().to_owned(),
         host: finding.host().unwrap_or_default().to_owned(),
         user,
         at: finding.at,
