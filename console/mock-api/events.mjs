@@ -1,7 +1,7 @@
 // Turns short scenario lines into event rows of the shape the API serves.
 const CLASSES = { 1001: 'File System Activity', 1006: 'Scheduled Job Activity', 1007: 'Process Activity', 3002: 'Authentication', 4001: 'Network Activity', 4002: 'HTTP Activity', 4003: 'DNS Activity', 0: 'Base Event' };
 
-export const SEGMENT_RECORDS = 700;
+export const SEGMENT_RECORDS = 683;
 
 export const at = (clock) => Date.parse(`2026-11-20T${clock}Z`);
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { EVENTS, OPEN_SEGMENT, TAMPERED } from './scenario.mjs';
+import { SEGMENT_RECORDS } from './events.mjs';
 import { makeAlerts } from './alerts.mjs';
 import { makeIncident } from './incident.mjs';
 import { search, histogram, fields } from './search.mjs';
@@ -8,13 +9,14 @@ const alerts = makeAlerts();
 const incidents = new Map();
 const verified = new Set();
 const sha256 = (text) => createHash('sha256').update(text).digest('hex');
-const CHECKPOINT = { origin: 'reeve.example/record', size: 2800, root: sha256('root'), at: '2026-11-20T11:20:00.000Z' };
+const SEALED = (OPEN_SEGMENT - 1) * SEGMENT_RECORDS;
+const CHECKPOINT = { origin: 'reeve.example/record', size: SEALED, root: sha256('root'), at: '2026-11-20T11:20:00.000Z' };
 
 function evidence(record) {
   const segment = Number(record.split('-')[0]);
   const pending = segment >= OPEN_SEGMENT;
   const state = record === TAMPERED && verified.has(record) ? 'failed' : pending ? 'pending' : 'sealed';
-  return { state, segment, leaf_index: (segment - 1) * 700 + Number(record.split('-')[1]), checkpoint: pending ? null : CHECKPOINT };
+  return { state, segment, leaf_index: (segment - 1) * SEGMENT_RECORDS + Number(record.split('-')[1]), checkpoint: pending ? null : CHECKPOINT };
 }
 
 function verify(record) {
@@ -86,7 +88,7 @@ const one = (map) => ({ params, res, send, fail }) => (map(params[0]) ? send(res
 function status() {
   return {
     version: '0.1.0', started_at: '2026-11-20T06:58:00Z',
-    ledger: { segments: OPEN_SEGMENT, sealed_records: 2800, open_records: EVENTS.length - 2800, last_checkpoint: CHECKPOINT },
+    ledger: { segments: OPEN_SEGMENT, sealed_records: SEALED, open_records: EVENTS.length - SEALED, last_checkpoint: CHECKPOINT },
     audit: { segments: 1, sealed_records: 212, open_records: 4, last_checkpoint: { ...CHECKPOINT, origin: 'reeve.example/audit', size: 212 } },
     lake: { segments: 14, stored_rows: EVENTS.length, stored_bytes: 1_204_330, hot_rows: 0, hot_bytes: 0, read_through: EVENTS.at(-1).record },
     sources: [...new Set(EVENTS.map((e) => e.source))].map((name) => ({ name, transport: name.includes('syslog') ? 'syslog_tcp' : 'file', records: EVENTS.filter((e) => e.source === name).length, dropped: 0, last_at: new Date(EVENTS.findLast((e) => e.source === name).time).toISOString() })),

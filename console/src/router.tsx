@@ -78,6 +78,8 @@ export const router = createRouter({
 });
 
 whenSignedOut(() => {
+  // Several requests may be refused at once; the first one leads to the sign-in page.
+  if (router.state.location.pathname === '/sign-in') return;
   queryClient.removeQueries({ queryKey: ['session'] });
   void router.navigate({ to: '/sign-in', search: { then: router.state.location.href } });
 });

@@ -14,7 +14,8 @@ const inside = (value: Json | undefined, key: string | number): Json | undefined
 /** The event the finding names as evidence, else the first record of the alert. */
 function evidenceOf(alert: AlertDetail): { record: string | undefined; part: number } {
   const data = inside(inside(inside(alert.finding, 'evidences'), 0), 'data');
-  const record = inside(data, 'record');
+  const cited = inside(data, 'record');
+  const record = Array.isArray(cited) ? cited[0] : cited;
   return { record: typeof record === 'string' && /^\d+-\d+$/.test(record) ? record : alert.records[0], part: Number(inside(data, 'part') ?? 0) };
 }
 
