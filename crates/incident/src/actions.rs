@@ -133,7 +133,7 @@ pub(crate) fn of_command(name: &str, cmd_line: &str) -> Option<Action> {
         "ssh" if words.iter().any(|word| matches!(*word, "-r" | "-d" | "-l") && cmd.contains(':') && cmd.contains(" -n")) && any(&[" -r ", " -d "]) => TUNNEL,
         "chisel" | "frpc" | "ngrok" | "cloudflared" => TUNNEL,
         "pg_dump" | "pg_dumpall" | "mysqldump" | "mongodump" | "sqlcmd" => DATABASE,
-        "tar" | "zip" | "7z" | "7za" | "rar" | "gzip" | "bzip2" | "xz" | "zstd" if packs(&name, &words) => ARCHIVE,
+        "tar" | "zip" | "7z" | "7za" | "rar" | "gzip" | "bzip2" | "xz" | "zstd" if packs(&name, &words) && !any(&["-cf /dev/null"]) => ARCHIVE,
         "split" | "dd" => STAGE,
         "mimikatz" | "procdump" | "nanodump" | "lazagne" => LSASS,
         "reg" if any(&[" save ", " export "]) && any(&["\\sam", "\\security", "\\system"]) => SAM,

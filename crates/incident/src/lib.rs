@@ -17,22 +17,31 @@ pub use story::story;
 
 use sha2::{Digest, Sha256};
 
+/// Records of a finding that are looked at.
+const SEEDS_MAX: usize = 20;
+/// Fewer steps than this are no story.
+const LEADS_SOMEWHERE: usize = 3;
+
 /// Walks from `seed` through the events around it and tells what happened.
 ///
 /// # Errors
 /// [`Error::SeedUnknown`] when no event or finding has that id; [`Error::Storage`] when events cannot be read.
 pub fn reconstruct(events: &dyn Events, findings: &[FindingRef], seed: &Seed, options: &Options) -> Result<Incident, Error> {
-    let records = match seed {
+    let mut records = match seed {
         Seed::Record(record) => vec![*record],
         Seed::Finding(id) => findings.iter().find(|finding| finding.id == *id).ok_or_else(|| Error::SeedUnknown { seed: seed.to_string() })?.records.clone(),
     };
+    records.sort_unstable();
+    records.truncate(SEEDS_MAX);
     let world = world::World::gather(events, &records, options)?;
     let seeds = world.of_records(&records);
-    if seeds.is_empty() {
-        return Err(Error::SeedUnknown { seed: seed.to_string() });
+    let Some(first) = seeds.first() else { return Err(Error::SeedUnknown { seed: seed.to_string() }) };
+    // A finding may cover records that have nothing to do with each other but the rule: the others count only if the first
+    // leads nowhere.
+    let mut incident = steps::tell(&world, &walk::Walk::new(&world, options).from(&[*first]), findings, seed);
+    if incident.steps.len() < LEADS_SOMEWHERE && seeds.len() > 1 {
+        incident = steps::tell(&world, &walk::Walk::new(&world, options).from(&seeds), findings, seed);
     }
-    let marked = walk::Walk::new(&world, options).from(&seeds);
-    let mut incident = steps::tell(&world, &marked, findings, seed);
     let digest = Sha256::digest(serde_json::to_vec(&(&incident.seed, &incident.steps)).unwrap_or_default());
     incident.id = hex::encode(&digest[..8]);
     Ok(incident)

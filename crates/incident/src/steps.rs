@@ -8,7 +8,7 @@ use reeve_record::{Certainty, RecordId};
 use crate::{
     actions::{self, of_command, of_file},
     model::{Action, Actor, Because, Citation, Edge, EventRow, FindingRef, Incident, Link, Order, ProcessNode, Seed, Step, Tactic, Technique},
-    walk::{Marked, Origin},
+    walk::{Marked, Origin, plain},
     world::{EventId, ProcessId, World},
 };
 
@@ -33,13 +33,15 @@ struct Group {
 pub(crate) fn tell(world: &World, marked: &Marked, findings: &[FindingRef], seed: &Seed) -> Incident {
     let judge = Judge::new(world, marked, findings);
     let mut groups: Vec<Group> = Vec::new();
-    let mut open: HashMap<(String, &'static str), usize> = HashMap::new();
+    let mut open: HashMap<(String, &'static str, String), usize> = HashMap::new();
     for (id, origin) in &marked.events {
         let Some(action) = judge.action(*id, *origin) else { continue };
         let (time, host) = (world.events[*id].time, world.host[*id].clone());
         // Looking around is one act, whatever was looked at.
         let kind = if action.tactic == Tactic::Discovery && action != actions::SCAN { "discovery" } else { action.technique };
-        let key = (host.clone(), kind);
+        // Each account's sign-ins are a story of their own.
+        let account = if world.events[*id].class_uid == 3002 { world.events[*id].get("user.name").to_owned() } else { String::new() };
+        let key = (host.clone(), kind, account);
         match open.get(&key).copied().filter(|at| time.duration_since(groups[*at].until) <= GAP) {
             Some(at) => {
                 groups[at].events.push(*id);
@@ -125,7 +127,7 @@ impl<'w> Judge<'w> {
     }
 
     fn file(&self, event: &EventRow, activity: u32, origin: Origin) -> Option<Action> {
-        let path = event.get("file.path");
+        let path = &*plain(event.get("file.path"));
         if origin.link == Link::WebRequest && matches!(activity, 1 | 3 | 5) {
             return Some(actions::WEB_SHELL);
         }
@@ -202,7 +204,12 @@ impl<'w> Judge<'w> {
     /// Of a group of different looks around, the system at large stands for all.
     fn title_action(&self, group: &Group) -> Action {
         let kinds: BTreeSet<&str> = group.events.iter().filter_map(|id| self.action(*id, self.marked.events[id])).map(|action| action.technique).collect();
-        if kinds.len() > 1 { actions::SYSTEM } else { group.action }
+        if kinds.len() > 1 {
+            return actions::SYSTEM;
+        }
+        // What succeeded says more than the tries around it.
+        let mut all = group.events.iter().filter_map(|id| self.action(*id, self.marked.events[id]));
+        all.find(|action| [actions::EXPLOIT_WEB, actions::LOGON_OUTSIDE].contains(action)).unwrap_or(group.action)
     }
 
     fn actor(&self, group: &Group) -> Actor {
@@ -285,15 +292,17 @@ fn particular(event: &EventRow) -> String {
     }
 }
 
+/// Whether a logging daemon has that name.
 fn stops_logger(name: &str) -> bool {
     ["rsyslogd", "auditd", "systemd-journal", "syslog-ng", "in:imklog", "rs:main"].iter().any(|logger| name.starts_with(logger))
 }
 
 fn logon(event: &EventRow, activity: u32, origin: Origin) -> Option<Action> {
-    if activity == 2 || event.get("src_endpoint.ip").is_empty() {
+    let failed = event.status_id == Some(2);
+    // Checks on the way to a sign-in (of the key, of the account) count when they refuse; only the sign-in itself accepts.
+    if activity == 2 || (activity != 1 && !failed) || event.get("src_endpoint.ip").is_empty() {
         return None;
     }
-    let failed = event.status_id == Some(2);
     match origin.link {
         Link::SharedAddress if failed => Some(actions::TRY_LOGON),
         Link::SharedAddress => Some(actions::LOGON_OUTSIDE),

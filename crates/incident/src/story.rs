@@ -24,9 +24,10 @@ pub fn story(incident: &Incident) -> String {
         let _ = writeln!(out, "     {}.", step.action);
         let why = match step.because.step {
             Some(other) => format!("{} step {other}", reason(step.because.kind)),
-            None => reason(step.because.kind).to_owned(),
+            None if step.because.kind == Link::Finding => reason(Link::Finding).to_owned(),
+            None => format!("{} the incident", reason(step.because.kind)),
         };
-        let _ = writeln!(out, "     {} {} ({}); {}", step.technique.uid, step.technique.name, step.tactic, why.trim());
+        let _ = writeln!(out, "     {} {} ({}); {}", step.technique.uid, step.technique.name, step.tactic, why);
         let shown: Vec<String> = step.records.iter().take(8).map(ToString::to_string).collect();
         let more = step.records.len().saturating_sub(8) + step.records_omitted;
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };

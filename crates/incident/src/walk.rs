@@ -73,7 +73,7 @@ impl<'w> Walk<'w> {
             let because = Origin { link: Link::Finding, event: Some(*seed), process: None };
             match self.world.actor[*seed] {
                 Some(process) if !self.is_server(process) => {
-                    self.process(process, origin);
+                    self.process(process, Origin { link: Link::ProcessLineage, ..because });
                     self.queue.push_back(Todo::Up(process));
                 }
                 _ => self.client_of(event, *seed, because),
@@ -175,6 +175,7 @@ impl<'w> Walk<'w> {
                 }
                 match world.host_of.get(ip).cloned() {
                     Some(target) => self.remote(id, &host, &target),
+                    None if is_private(ip) => {}
                     None => self.outside(ip, Origin { link: Link::SharedAddress, ..origin }),
                 }
             }
@@ -288,6 +289,8 @@ impl<'w> Walk<'w> {
             let ip = event.get("src_endpoint.ip").to_owned();
             match world.host_of.get(&ip).cloned() {
                 Some(from) if from != host => self.backwards(id, &from),
+                // An inner address without a name is some colleague's machine as well: nothing follows from sharing it.
+                None if is_private(&ip) => {}
                 None => self.outside(&ip, Origin { event: Some(id), ..origin }),
                 Some(_) => {}
             }
@@ -313,6 +316,7 @@ impl<'w> Walk<'w> {
     }
 
     fn wrote(&mut self, host: &str, path: &str, origin: Origin) {
+        let path = &plain(path);
         let shared = path.is_empty()
             || (path.starts_with("/dev/") && !path.starts_with("/dev/shm/"))
             || ["/proc/", "/sys/", "/run/", "/var/log/", "/var/lib/"].iter().any(|folder| path.starts_with(folder))
@@ -489,6 +493,30 @@ impl<'w> Walk<'w> {
 
 fn launchid(process: &crate::world::Process) -> Option<EventId> {
     process.launches.first().copied()
+}
+
+/// A path without `.`, `..` and doubled separators.
+pub(crate) fn plain(path: &str) -> String {
+    if !path.contains("/.") && !path.contains("//") {
+        return path.to_owned();
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("{}{}", if path.starts_with('/') { "/" } else { "" }, parts.join("/"))
+}
+
+fn is_private(ip: &str) -> bool {
+    match ip.parse() {
+        Ok(std::net::IpAddr::V4(ip)) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
+        Ok(std::net::IpAddr::V6(ip)) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
+        Err(_) => false,
+    }
 }
 
 /// What a web request asks for, decoded.

@@ -113,6 +113,7 @@ fn every_true_step_is_told_wherever_one_starts() {
         let truth: serde_json::Value = serde_json::from_slice(&fs::read(scenario.join("truth.json")).unwrap()).unwrap();
         let memory = load(&scenario);
         println!("{}: {} events from {} files", scenario.display(), memory.rows.len(), memory.files.len());
+        let mut failures = Vec::new();
         // From the web shell, from the log tampering, and from the upload: one story.
         for start in ["rm -f /opt/portal/hooks/status.sh", "truncate -s 0 /var/log/wtmp", "curl -s -A sync/1.0 -T /tmp/"] {
             let Some(seed) = memory.rows.iter().find(|row| row.class_uid == 1007 && row.get("process.cmd_line").starts_with(start)) else {
@@ -129,8 +130,10 @@ fn every_true_step_is_told_wherever_one_starts() {
             }
             missed.iter().for_each(|step| println!("    MISSED {step}"));
             extra.iter().for_each(|step| println!("    EXTRA {step}"));
-            assert!(missed.is_empty(), "from `{start}`");
-            assert!(extra.len() * 10 <= incident.steps.len(), "from `{start}`");
+            if !missed.is_empty() || extra.len() * 10 > incident.steps.len() {
+                failures.push(start);
+            }
         }
+        assert!(failures.is_empty(), "not the whole story from {failures:?}");
     }
 }
