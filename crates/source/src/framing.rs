@@ -63,11 +63,6 @@ impl Framer {
         &mut self.buffer
     }
 
-    /// Whether bytes are waiting for the rest of their message.
-    pub fn is_inside(&self) -> bool {
-        !self.buffer.is_empty() || self.state != State::Start
-    }
-
     /// The next whole message, if it has arrived.
     #[allow(clippy::should_implement_trait, reason = "more may come after `None`, which an iterator forbids")]
     pub fn next(&mut self) -> Option<Message> {

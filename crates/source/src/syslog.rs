@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::AsRawFd as _,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -64,8 +64,13 @@ async fn datagrams(socket: UdpSocket, intake: Intake, count: Arc<ListenerCount>,
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let turns = Arc::new(Semaphore::new(BATCHES_UNDER_WAY));
     let mut under_way = JoinSet::new();
+    let mut stopped_at = None;
     loop {
         let stopping = *stop.borrow_and_update();
+        // What is in the socket at a stop is taken; a sender that never pauses must not put off the end.
+        if stopping && stopped_at.get_or_insert_with(Instant::now).elapsed() > DRAIN {
+            break;
+        }
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
@@ -268,6 +273,8 @@ fn source_name(peer: IpAddr) -> Arc<str> {
     format!("syslog/{}", peer.to_canonical()).into()
 }
 
+/// How long a stop goes on reading what is there.
+const DRAIN: Duration = Duration::from_secs(2);
 const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
 const DATAGRAM_BYTES_MAX: usize = 65_536;
 const READ_BYTES: usize = 64 << 10;
