@@ -106,7 +106,7 @@ pub struct Scratch {
     candidates: Vec<u32>,
     correlator: Option<Correlator>,
     collecting: bool,
-    seen: HashMap<Source, (u64, usize)>,
+    seen: std::collections::BTreeMap<String, (u64, usize)>,
 }
 
 #[derive(Default)]
@@ -121,6 +121,19 @@ struct Route {
     source: Source,
     groups: Vec<usize>,
     wanted: Wanted,
+    /// How many events went here.
+    events: u64,
+    /// How many rules look at events of this source.
+    rules: usize,
+}
+
+impl Routes {
+    fn count_into(&self, seen: &mut std::collections::BTreeMap<String, (u64, usize)>) {
+        for route in self.all.iter().filter(|route| route.events > 0) {
+            let entry = seen.entry(route.source.name()).or_default();
+            *entry = (entry.0 + route.events, route.rules);
+        }
+    }
 }
 
 impl Scratch {
@@ -136,8 +149,10 @@ impl Scratch {
     }
 
     /// Events seen by kind, as in `windows/process_creation/sysmon`, with how many rules look at such events.
-    pub fn seen(&self) -> impl Iterator<Item = (String, u64, usize)> {
-        self.seen.iter().map(|(source, (events, rules))| (source.name(), *events, *rules))
+    pub fn seen(&self) -> std::collections::BTreeMap<String, (u64, usize)> {
+        let mut seen = self.seen.clone();
+        self.routes.count_into(&mut seen);
+        seen
     }
 
     /// The state of correlations that ran inside.
@@ -217,10 +232,14 @@ impl Engine {
     }
 
     fn look(&self, parsed: &Parsed<'_>, key: Key<'_>, view: &View<'_, '_>, scratch: &mut Scratch, first: bool, emit: &mut dyn FnMut(Match<'_>)) {
+        if scratch.routes.all.len() >= ROUTES_MAX {
+            scratch.routes.count_into(&mut scratch.seen);
+            scratch.routes = Routes::default();
+        }
         let at = self.route(key, &mut scratch.routes);
-        let Some(route) = scratch.routes.all.get(at) else { return };
+        let Some(route) = scratch.routes.all.get_mut(at) else { return };
         if first {
-            scratch.seen.entry(route.source).or_insert_with(|| (0, self.looking_at(&route.source))).0 += 1;
+            route.events += 1;
         }
         if route.groups.is_empty() {
             return;
@@ -289,9 +308,6 @@ impl Engine {
         if let Some(at) = known {
             return *at;
         }
-        if routes.all.len() >= ROUTES_MAX {
-            *routes = Routes::default();
-        }
         let at = routes.all.len();
         routes.all.push(self.new_route(key));
         match key {
@@ -310,7 +326,7 @@ impl Engine {
             Key::Windows(channel, event_id) => (source::windows(channel, event_id), Some(event_id)),
             Key::Other(source) => (source, None),
         };
-        let mut route = Route { source, groups: Vec::new(), wanted: Wanted::default() };
+        let mut route = Route { source, groups: Vec::new(), wanted: Wanted::default(), events: 0, rules: self.looking_at(&source) };
         for sources in self.sources.iter().filter(|sources| source.serves(&sources.logsource)) {
             route.groups.extend(sources.any);
             route.groups.extend(event_id.and_then(|id| sources.by_event.get(&id)));

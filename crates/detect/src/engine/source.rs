@@ -3,11 +3,31 @@
 use crate::sigma::rule::LogSource;
 
 /// What an event offers to rules that name a product, category or service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+///
+/// Compared and hashed by address, for speed on every event: all lists are tables of this file.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Source {
     pub(crate) products: &'static [&'static str],
     pub(crate) categories: &'static [&'static str],
     pub(crate) services: &'static [&'static str],
+}
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.products, other.products)
+            && std::ptr::eq(self.categories, other.categories)
+            && std::ptr::eq(self.services, other.services)
+    }
+}
+
+impl Eq for Source {}
+
+impl std::hash::Hash for Source {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        for list in [self.products, self.categories, self.services] {
+            list.as_ptr().hash(state);
+        }
+    }
 }
 
 impl Source {

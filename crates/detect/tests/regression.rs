@@ -1,0 +1,90 @@
+//! SigmaHQ's own positive tests: each recorded log must fire the rule it was recorded for, at least the stated number of times.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use reeve_decode::{Limits, Parsed, Problem, Sink, read_path};
+use reeve_detect::{Engine, RuleSet, Scratch};
+
+fn shared_data() -> Option<PathBuf> {
+    let path = std::env::var_os("REEVE_SHARED_DATA")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")), PathBuf::from);
+    path.join("sigma").is_dir().then_some(path)
+}
+
+/// Counts matches by the folder of the log and the rule's id.
+struct Count<'e> {
+    engine: &'e Engine,
+    scratch: Scratch,
+    matches: BTreeMap<(String, String), u64>,
+    problems: Vec<String>,
+}
+
+impl Sink for Count<'_> {
+    fn event(&mut self, source: &str, parsed: Parsed<'_>) {
+        let folder = folder(source);
+        let matches = &mut self.matches;
+        self.engine.evaluate(&parsed, &mut self.scratch, &mut |found| {
+            *matches.entry((folder.clone(), found.rule.id.clone())).or_default() += 1;
+        });
+    }
+
+    fn problem(&mut self, source: &str, problem: Problem) {
+        self.problems.push(format!("{source}: {} {}", problem.code, problem.detail));
+    }
+}
+
+fn folder(path: &str) -> String {
+    let member = path.rsplit('!').next().unwrap_or(path);
+    format!("{}|{}", member.rsplit_once('/').map_or("", |(folder, _)| folder), if path.ends_with(".evtx") { "evtx" } else { "json" })
+}
+
+/// Rule id and count per folder, out of the `info.yml` files.
+fn expectations(archive: &std::path::Path) -> Vec<(String, String, u64)> {
+    let mut zip = zip::ZipArchive::new(std::fs::File::open(archive).unwrap()).unwrap();
+    let mut expected = Vec::new();
+    for index in 0..zip.len() {
+        let mut member = zip.by_index(index).unwrap();
+        let name = String::from_utf8_lossy(member.name_raw()).into_owned();
+        if !name.ends_with("info.yml") {
+            continue;
+        }
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut member, &mut text).unwrap();
+        let after = |key: &str| text.split(key).nth(1).map(|rest| rest.lines().next().unwrap().trim().to_owned());
+        let rule = text.split("rule_metadata:").nth(1).unwrap().split("id:").nth(1).unwrap().lines().next().unwrap().trim().to_owned();
+        let count = after("match_count:").and_then(|count| count.parse().ok()).unwrap_or(1);
+        expected.push((name.trim_end_matches("/info.yml").to_owned(), rule, count));
+    }
+    expected
+}
+
+#[test]
+fn each_recording_fires_its_rule() {
+    let Some(data) = shared_data() else {
+        eprintln!("skipped: no shared data");
+        return;
+    };
+    let (rules, problems) = RuleSet::load(&[data.join("sigma/sigmahq-rules.tar.zst")]);
+    assert!(rules.len() > 3_600, "{} rules", rules.len());
+    // The archive also carries rules its authors gave up; every other one must be usable.
+    let given_up = |path: &str| ["!unsupported/", "!deprecated/"].iter().any(|folder| path.contains(folder));
+    let unexpected: Vec<_> = problems.iter().filter(|problem| !given_up(&problem.path) && !problem.reason.contains("placeholder")).collect();
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
+    let archive = data.join("sigma/regression_data.zip");
+    let engine = Engine::new(&rules);
+    let mut count = Count { engine: &engine, scratch: Scratch::new(), matches: BTreeMap::new(), problems: Vec::new() };
+    read_path(&archive, &Limits::default(), &mut count);
+    let mut wrong = Vec::new();
+    let expected = expectations(&archive);
+    let total = expected.len();
+    for (folder, rule, wanted) in expected {
+        let got = count.matches.get(&(format!("{folder}|evtx"), rule.clone())).copied().unwrap_or(0);
+        // Some recordings hold the same act several times and state it once, so more is right and fewer is not.
+        if got < wanted {
+            wrong.push(format!("{folder}: rule {rule} fired {got} times, {wanted} wanted"));
+        }
+    }
+    eprintln!("{} of {total} as recorded", total - wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
