@@ -10,7 +10,7 @@ const IMAGES = process.env.E2E_IMAGES ?? fileURLToPath(new URL('../../docs/image
 const PAGES = {
   search: async (page) => {
     await rows(page).nth(1).waitFor();
-    await page.getByRole('button', { name: 'Cancel' }).waitFor({ state: 'detached' });
+    await page.locator('.cost').getByRole('button', { name: 'Cancel' }).waitFor({ state: 'detached' });
     await page.locator('.field-name').first().waitFor();
     await rows(page).nth(1).click();
     await page.getByRole('tabpanel').waitFor();

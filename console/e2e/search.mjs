@@ -4,7 +4,7 @@ import { rows } from './browser.mjs';
 const param = (page, name) => new URL(page.url()).searchParams.get(name);
 const settled = async (page) => {
   await rows(page).first().waitFor();
-  await page.getByRole('button', { name: 'Cancel' }).waitFor({ state: 'detached' });
+  await page.locator('.cost').getByRole('button', { name: 'Cancel' }).waitFor({ state: 'detached' });
 };
 const state = (page) => page.locator('.cost').innerText();
 
@@ -80,8 +80,11 @@ export const tests = [
     }
     assert.match(await page.getByLabel('Raw bytes in hexadecimal').innerText(), /^00000000 {2}[0-9a-f]{2} /);
     await page.getByRole('tab', { name: 'Table' }).click();
-    await page.getByRole('button', { name: /^Keep only device\.hostname/ }).first().click();
-    await page.waitForURL(/q=device\.hostname/);
+    const keep = page.getByRole('button', { name: /^Keep only / }).first();
+    const [, name] = /^Keep only (\S+)/.exec(await keep.getAttribute('aria-label'));
+    await keep.click();
+    await page.waitForURL(/[?&]q=/);
+    assert.ok(param(page, 'q').includes(`${name.replace(/\[\d+\]/g, '')}`), param(page, 'q'));
   }],
 
   ['top and timechart give tables, timechart a plot', async (page) => {
@@ -97,10 +100,10 @@ export const tests = [
 
   ['columns can be chosen and stay in the address', async (page) => {
     await settled(page);
-    await page.getByRole('button', { name: 'Columns' }).click();
-    await page.getByRole('checkbox', { name: 'source' }).check();
+    await page.getByRole('button', { name: 'Columns', exact: true }).click();
+    await page.getByRole('checkbox', { name: 'source', exact: true }).check();
     await page.waitForURL(/cols=/);
-    await page.getByRole('columnheader', { name: 'Source' }).waitFor();
+    await page.getByRole('columnheader', { name: 'Source', exact: true }).waitFor();
   }],
 
   ['nothing found says what to do', async (page) => {

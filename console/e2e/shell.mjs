@@ -19,7 +19,7 @@ export const tests = [
   }, { signedOut: true }],
 
   ['signing out ends the session', async (page, { url }) => {
-    await page.getByRole('button', { name: account.user }).click();
+    await page.getByRole('banner').getByRole('button', { name: account.user }).click();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByLabel('Password').waitFor();
     await page.goto(`${url}/alerts`);
@@ -49,9 +49,10 @@ export const tests = [
 
   ['times switch between UTC and local, the choice stays', async (page) => {
     await rows(page).first().waitFor();
-    await page.getByRole('button', { name: 'Local' }).click();
+    const local = page.getByRole('group', { name: 'Time zone' }).getByRole('button', { name: 'Local' });
+    await local.click();
     await page.reload();
-    assert.equal(await page.getByRole('button', { name: 'Local' }).getAttribute('aria-pressed'), 'true');
+    assert.equal(await local.getAttribute('aria-pressed'), 'true');
   }],
 
   ['an address that does not exist says so', async (page, { url }) => {

@@ -45,7 +45,7 @@ export const tests = [
   ['an alert explains itself', async (page, { url }) => {
     if (!(await firstAlert(page, url))) return 'the queue is empty';
     await page.getByLabel('Rule text').waitFor();
-    assert.match(await page.getByLabel('Rule text').innerText(), /detection:/);
+    assert.match(await page.getByLabel('Rule text').innerText(), /detection:|correlation:/);
     assert.ok((await page.locator('.records .evidence-button').count()) > 0, 'no cited record carries a badge');
     return undefined;
   }],
