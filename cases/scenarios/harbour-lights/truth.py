@@ -184,7 +184,7 @@ def main() -> None:
     runs = [at for at in runs if at > seconds(windows["persistence-app"][1])]
     unnoted = {"cron-runs": tuple(datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat().replace("+00:00", "Z") for at in (min(runs), max(runs)))}
     audits = {host: Audit(logs / host / "audit.log") for host in ("web1", "app1", "files1")}
-    audits["web1"].own(r"label pdf;|hooks/status\.sh", sessions=False)
+    audits["web1"].own(r"label pdf;|hooks/status\.sh|/dev/tcp/203\.0\.113\.66", sessions=False)
     audits["app1"].own(r"checkpoint-action", sessions=True)
     audits["files1"].own(r"\.cache-7f|10\.20\.10\.20.*ada|ada.*10\.20\.10\.20", sessions=True)
     # The password guesses are sshd's own events, made before there is a session, and known by address.
@@ -219,11 +219,15 @@ def main() -> None:
             elif pattern.startswith("flow:"):
                 entry |= {"objects": flows(logs / file, pattern, start, end)}
             else:
-                if pattern.startswith("session:"):
+                by_session = pattern.startswith("session:")
+                if by_session:
                     pattern = r"Accepted publickey for (deploy from 10\.20\.10\.10|vault from 10\.20\.10\.20)"
                 slack = 65 if name == "persistence-app" else 1
                 lines = enumerate((logs / file).open(errors="replace"), 1)
                 entry |= {"lines": [n for n, line in lines if (at := line_time(line)) and start - 1 <= at <= end + slack and re.search(pattern, line)]}
+                if by_session:  # cron signs in with the same keys; the intruder's sessions are known by sshd's pid
+                    text = (logs / file).read_text(errors="replace").splitlines()
+                    entry["lines"] = [n for n in entry["lines"] if re.search(r"sshd\[(\d+)\]", text[n - 1])[1] in audits[host].mine]
             if any(entry.get(k) for k in ("lines", "objects")):
                 records.append(entry)
         records += copies(logs, records)

