@@ -138,7 +138,7 @@ fn say(source: &str, code: &str, detail: &str) {
 }
 
 fn read(path: &Path, face: Face, send: &mut dyn FnMut(Piece) -> bool) {
-    let mut reader = Reader { face, lines: Vec::new(), events: 0, received: Timestamp::now(), stopped: false, send };
+    let mut reader = Reader { face, lines: Vec::new(), events: 0, received: Timestamp::now(), stopped: false, unknown: String::new(), send };
     reeve_decode::read_path(path, &Limits::default(), &mut reader);
     reader.hand_over();
     let events = reader.events;
@@ -151,6 +151,8 @@ struct Reader<'r> {
     events: u64,
     received: Timestamp,
     stopped: bool,
+    /// The last source of unknown format: it is named once, however many records it is cut into.
+    unknown: String,
     send: &'r mut dyn FnMut(Piece) -> bool,
 }
 
@@ -169,7 +171,8 @@ impl Sink for Reader<'_> {
 
     fn event(&mut self, source: &str, parsed: Parsed<'_>) {
         self.events += 1;
-        if parsed.decoder == "unknown" {
+        if parsed.decoder == "unknown" && self.unknown != source {
+            self.unknown = source.to_owned();
             self.problem(source, Problem { code: "input.unknown", offset: 0, detail: "in no format that is read here".into() });
         }
         let about = reeve_ocsf::Source { name: source, record: None, part: parsed.part, received_at: self.received, raw: &parsed.raw };

@@ -15,7 +15,7 @@ use std::{
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reeve_decode::{Limits, Parsed, Problem, RawRecord, Sink};
-use reeve_detect::{Engine, Evidence, Finding, Hit, Level, RuleProblem, RuleSet, Scratch};
+use reeve_detect::{Engine, Evidence, Finding, Hit, Level, RuleProblem, Scratch};
 
 use self::{
     in_order::in_order,
@@ -94,6 +94,10 @@ fn scan(args: &Args) -> Result<u8, exit::Failure> {
         None if io::stdout().is_terminal() => Format::Table,
         _ => Format::Ndjson,
     });
+    // Said before the work, not after it; the file itself is made only when there is something to write.
+    if let Some(path) = args.output.as_ref().filter(|path| !args.clobber && path.exists()) {
+        return Err(exists(path));
+    }
     let (set, rule_problems) = rules::load(&args.rules);
     let faulty = faulty_by_name(&args.rules, &rule_problems);
     summary::rule_problems(&rule_problems, &faulty, args.verbose);
@@ -164,11 +168,13 @@ fn open(args: &Args) -> Result<Box<dyn Write>, exit::Failure> {
     if args.clobber { options.create(true).truncate(true) } else { options.create_new(true) };
     match options.open(path) {
         Ok(file) => Ok(Box::new(BufWriter::with_capacity(1 << 16, file))),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(exit::Failure::new(exit::USAGE, format!("`{}` exists: give another file, or --clobber to replace it", path.display())))
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(path)),
         Err(error) => Err(exit::Failure::new(exit::USAGE, format!("cannot write `{}`: {error}", path.display()))),
     }
+}
+
+fn exists(path: &Path) -> exit::Failure {
+    exit::Failure::new(exit::USAGE, format!("`{}` exists: give another file, or --clobber to replace it", path.display()))
 }
 
 /// A bar over the bytes of all files, on a terminal only.
@@ -265,7 +271,7 @@ fn correlate(engine: &Engine, mut hits: Vec<(Hit, usize)>, kept: &[Evidence]) ->
 
 fn read(work: &Work<'_>, path: &Path, size: u64, scratch: &mut Scratch, send: &mut dyn FnMut(Piece) -> bool) {
     let before = scratch.seen();
-    let mut reader = Reader { work, scratch, send, counts: FileCounts::default(), size, shown: 0, stopped: false };
+    let mut reader = Reader { work, scratch, send, counts: FileCounts::default(), size, shown: 0, stopped: false, unknown: String::new() };
     reeve_decode::read_path(path, &Limits::default(), &mut reader);
     work.bar.inc(size.saturating_sub(reader.shown));
     let (mut counts, stopped) = (reader.counts, reader.stopped);
@@ -289,6 +295,8 @@ struct Reader<'r> {
     size: u64,
     shown: u64,
     stopped: bool,
+    /// The last source of unknown format: it is named once, however many records it is cut into.
+    unknown: String,
 }
 
 impl Sink for Reader<'_> {
@@ -306,7 +314,8 @@ impl Sink for Reader<'_> {
         for problem in &parsed.problems {
             *self.counts.problems.entry(problem.code).or_default() += 1;
         }
-        if parsed.decoder == "unknown" {
+        if parsed.decoder == "unknown" && self.unknown != source {
+            self.unknown = source.to_owned();
             self.problem(source, Problem { code: "input.unknown", offset: 0, detail: "in no format that is read here".into() });
         }
         let (work, send, stopped) = (self.work, &mut *self.send, &mut self.stopped);
@@ -330,10 +339,4 @@ impl Sink for Reader<'_> {
     fn stopped(&self) -> bool {
         self.stopped
     }
-}
-
-/// The rules a scan of the same arguments would use: for tests and the lead-in of other commands.
-#[allow(dead_code, reason = "used by tests only")]
-fn rule_set(paths: &[PathBuf]) -> RuleSet {
-    rules::load(paths).0
 }
