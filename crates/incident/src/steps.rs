@@ -279,7 +279,11 @@ fn particular(event: &EventRow) -> String {
             short(&format!("{} {}{sign}{query}", event.get("http_request.http_method"), event.get("http_request.url.path")))
         }
         3002 => {
-            let result = if event.status_id == Some(2) { "refused" } else { "accepted" };
+            let result = match event.status_id {
+                Some(2) => "refused",
+                Some(1) if event.activity_id == 1 => "accepted",
+                _ => return String::new(),
+            };
             let (user, from) = (event.get("user.name"), event.get("src_endpoint.ip"));
             if from.is_empty() { String::new() } else { format!("{result} {user} from {from}") }
         }
@@ -304,6 +308,7 @@ fn logon(event: &EventRow, activity: u32, origin: Origin) -> Option<Action> {
         return None;
     }
     match origin.link {
+        _ if !failed && event.status_id != Some(1) => None,
         Link::SharedAddress if failed => Some(actions::TRY_LOGON),
         Link::SharedAddress => Some(actions::LOGON_OUTSIDE),
         _ if failed => Some(actions::GUESS),

@@ -95,6 +95,31 @@ fn compare(truth: &serde_json::Value, memory: &Memory, incident: &Incident) -> (
     (told, missed, extra)
 }
 
+#[test]
+fn cases_are_told_as_written_down() {
+    let mut cases: Vec<PathBuf> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases/incident")).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.join("seed").exists()).collect();
+    cases.sort();
+    assert!(!cases.is_empty(), "the cases are there");
+    for case in cases {
+        let memory = load(&case);
+        let start = fs::read_to_string(case.join("seed")).unwrap();
+        let seed = memory.rows.iter().find(|row| row.get("process.cmd_line").starts_with(start.trim())).expect("the seed's event");
+        let told = story(&reconstruct(&memory, &[], &Seed::Record(seed.record), &Options::default()).unwrap());
+        if std::env::var_os("REEVE_UPDATE").is_some() {
+            fs::write(case.join("story.txt"), &told).unwrap();
+        }
+        assert_eq!(told, fs::read_to_string(case.join("story.txt")).unwrap(), "{}", case.display());
+    }
+}
+
+#[test]
+fn what_is_not_there_is_said_so() {
+    let error = reconstruct(&Memory::default(), &[], &Seed::Record(RecordId { segment: 1, index: 2 }), &Options::default()).unwrap_err();
+    assert_eq!(error.to_string(), "no event belongs to record 1-2: it may not be decoded yet, or lies outside the searched time");
+    let error = reconstruct(&Memory::default(), &[], &Seed::Finding("f1".into()), &Options::default()).unwrap_err();
+    assert!(error.to_string().starts_with("no event belongs to finding f1"), "{error}");
+}
+
 fn scenarios() -> Vec<PathBuf> {
     let folder = std::env::var_os("REEVE_SCENARIOS").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases/scenarios")), PathBuf::from);
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };

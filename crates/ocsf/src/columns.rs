@@ -111,6 +111,8 @@ pub const PROMOTED: &[Column] = &[
     text("finding_info_title", "finding_info.title"),
     text("message", "message"),
     text("status_detail", "status_detail"),
+    text("file_result_path", "file_result.path"),
+    text("app_name", "app.name"),
 ];
 
 impl Column {

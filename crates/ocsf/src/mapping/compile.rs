@@ -276,15 +276,21 @@ impl Compiler<'_> {
             sets.push(groups.get(group).ok_or_else(|| format!("no group `{group}`"))?);
         }
         sets.push(shared);
-        for (path, value) in sets.into_iter().flatten() {
-            let Some(attribute) = class.attribute(path) else {
-                // What all events of a file share may not fit every class; an event's own entries must.
-                if event.set.contains_key(path) {
-                    return Err(format!("class {} has no attribute `{path}`", class.uid));
+        for (level, set) in sets.iter().enumerate() {
+            for (path, value) in *set {
+                // What a nearer level says of an attribute stands, also where it finds nothing: a default would be a false claim.
+                if sets[..level].iter().any(|nearer| nearer.contains_key(path)) {
+                    continue;
                 }
-                continue;
-            };
-            self.assign(&mut rule, path, attribute, value)?;
+                let Some(attribute) = class.attribute(path) else {
+                    // What all events of a file share may not fit every class; an event's own entries must.
+                    if level == 0 {
+                        return Err(format!("class {} has no attribute `{path}`", class.uid));
+                    }
+                    continue;
+                };
+                self.assign(&mut rule, path, attribute, value)?;
+            }
         }
         complete(&mut rule, class);
         Ok(rule)

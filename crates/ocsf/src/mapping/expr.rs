@@ -1,4 +1,5 @@
-//! Where an attribute's value comes from: `Field | step | step // OtherField // =constant`.
+//! Where an attribute's value comes from: `Field // OtherField | step | step // =constant`. Steps are for their own alternative and
+//! for those right before it that have none.
 
 use std::borrow::Cow;
 
@@ -140,21 +141,28 @@ fn rest_of_value<'a>(value: &Value<'a>, used: &[usize]) -> Option<Value<'a>> {
 impl Expr {
     /// Reads the text form. `lets` are the file's own names, written `$name`.
     pub(crate) fn parse(text: &str, lets: &dyn Fn(&str) -> Option<Expr>, tables: &super::compile::Tables) -> Result<Self, String> {
-        let mut terms = Vec::new();
-        for part in text.split(" // ") {
+        // Read from the end: alternatives without steps of their own share those of the next one that has some.
+        let (mut parts, mut shared) = (Vec::new(), Vec::new());
+        for part in text.split(" // ").collect::<Vec<_>>().into_iter().rev() {
             let mut pieces = part.split(" | ").map(str::trim);
             let source = pieces.next().unwrap_or_default();
-            let steps = pieces.map(|piece| Step::parse(piece, tables)).collect::<Result<Vec<_>, _>>()?;
+            let own = pieces.map(|piece| Step::parse(piece, tables)).collect::<Result<Vec<_>, _>>()?;
+            if !own.is_empty() {
+                shared.clone_from(&own);
+            }
+            let steps = if source.starts_with('=') { own } else { shared.clone() };
             if let Some(name) = source.strip_prefix('$') {
                 let inner = lets(name).ok_or_else(|| format!("no `{name}` under [let]"))?;
-                terms.extend(inner.terms.into_iter().map(|mut term| {
+                let with_steps = |mut term: Term| {
                     term.steps.extend(steps.iter().cloned());
                     term
-                }));
+                };
+                parts.push(inner.terms.into_iter().map(with_steps).collect());
             } else {
-                terms.push(Term { source: Source::parse(source)?, steps });
+                parts.push(vec![Term { source: Source::parse(source)?, steps }]);
             }
         }
+        let terms = parts.into_iter().rev().flatten().collect();
         Ok(Self { terms })
     }
 

@@ -119,6 +119,7 @@ fn assign<'a>(rule: &Rule, event: &mut Event<'a>, scope: &mut Scope<'_, 'a>) {
             scope.mark(origin);
         }
         observe(assign, &value, &mut event.observables);
+        resolved(assign, &value, &mut event.observables);
         event.attributes.push((assign.path, value));
     }
 }
@@ -182,6 +183,21 @@ fn observe<'a>(assign: &Assign, value: &Value<'a>, observables: &mut Vec<Observa
             if let Some(text) = into_text(scalar.clone()) {
                 add(text);
             }
+        }
+    }
+}
+
+/// Addresses among the answers of a name server are what people search for, though the schema types them as text.
+fn resolved<'a>(assign: &Assign, value: &Value<'a>, observables: &mut Vec<Observable<'a>>) {
+    let Value::List(answers) = value else { return };
+    if assign.path != "answers" {
+        return;
+    }
+    for answer in answers {
+        if let Some(Value::Str(text)) = answer.path("rdata")
+            && text.parse::<IpAddr>().is_ok()
+        {
+            observables.push(Observable { type_id: 2, name: "answers.rdata", value: text.clone() });
         }
     }
 }
