@@ -30,8 +30,8 @@ function Detail({ node }: { node: ProcessNode }) {
   const record = node.records?.[0];
   return (
     <div className="process-detail stack tight" aria-live="polite">
-      <div className="spread"><h3>{node.name ?? 'process'} <span className="muted">pid {node.pid ?? 'unknown'} on {node.host ?? 'unknown host'}</span></h3>{node.cmd_line ? <button type="button" className="button small" onClick={() => void copyText(node.cmd_line ?? '', 'the command line')}><Icon name="copy" size={12} /> Copy</button> : null}</div>
-      {node.cmd_line ? <code className="command">{node.cmd_line}</code> : <p className="muted">Its start is not among the records; it is known as a parent only.</p>}
+      <div className="spread"><h3>{node.name || 'process'} <span className="muted">pid {node.pid ?? 'unknown'} on {node.host ?? 'unknown host'}</span></h3>{node.cmd_line ? <button type="button" className="button small" onClick={() => void copyText(node.cmd_line ?? '', 'the command line')}><Icon name="copy" size={12} /> Copy</button> : null}</div>
+      {node.cmd_line ? <code className="command">{node.cmd_line}</code> : <p className="muted">{record ? 'No command line was recorded.' : 'Its start is not among the records; it is known as a parent only.'}</p>}
       <div className="line">{node.user ? <span className="chip">{node.user}</span> : null}{node.at ? <Time value={node.at} zone /> : null}{record ? <><Link {...paths.record(record)} className="mono">{record}</Link><EvidenceBadge record={record} /></> : null}</div>
     </div>
   );
@@ -86,8 +86,8 @@ export function ProcessTree({ roots, selected, onSelect }: { roots: ProcessNode[
           const children = p.node.children?.length ?? 0;
           return (
             <div key={p.key} role="treeitem" aria-level={p.depth + 1} aria-selected={p === current} aria-expanded={children > 0 ? !folded.has(p.key) : undefined} tabIndex={p === current ? 0 : -1} className={`tree-row${p === current ? ' current' : ''}`} style={{ paddingLeft: MARGIN + 10 + p.depth * INDENT, minWidth: MARGIN + 250 + p.depth * INDENT }} onClick={() => choose(p)} onDoubleClick={() => fold(p.key, !folded.has(p.key))}>
-              <span className="tree-name"><strong>{p.node.name ?? '?'}</strong> <span className="muted">{p.node.pid ?? ''}{p.depth === 0 && p.node.host ? ` on ${p.node.host}` : ''}</span>{folded.has(p.key) ? <span className="chip">+{children}</span> : null}{p.node.step ? <span className="chip">step {p.node.step}</span> : null}</span>
-              <span className="mono ellipsis muted">{p.node.cmd_line ?? 'parent only'}</span>
+              <span className="tree-name"><strong>{p.node.name || '?'}</strong> <span className="muted">{p.node.pid ?? ''}{p.depth === 0 && p.node.host ? ` on ${p.node.host}` : ''}</span>{folded.has(p.key) ? <span className="chip">+{children}</span> : null}{p.node.step ? <span className="chip">step {p.node.step}</span> : null}</span>
+              <span className="mono ellipsis muted">{p.node.cmd_line || (p.node.records?.length ? 'no command line recorded' : 'parent only')}</span>
             </div>
           );
         })}

@@ -34,7 +34,7 @@ function StepCard({ step, selected, onSelect }: { step: Step; selected: boolean;
           {step.actor?.session ? <span className="muted">session {step.actor.session}</span> : null}
         </div>
         <div className="line step-facts">
-          {step.technique ? <span className="chip"><span className="mono">{step.technique.uid}</span> {step.technique.name}</span> : null}
+          {step.technique?.uid ? <span className="chip"><span className="mono">{step.technique.uid}</span> {step.technique.name}</span> : null}
           {step.tactic ? <span className="muted">{humanise(step.tactic.replaceAll('-', ' '))}</span> : null}
           {becauseOf(step).map((b, i) => (b.step
             ? <button key={i} type="button" className="because" onClick={() => b.step && onSelect(b.step)}><Icon name="link" size={12} /> {becauseText(b)}</button>

@@ -35,7 +35,7 @@ function UserMenu() {
   return (
     <Popover label="Account and theme" className="button plain small" trigger={<>{data?.user.name ?? 'Account'} <Icon name="down" size={12} /></>}>
       {() => (
-        <div className="field">
+        <div className="field account">
           <span className="label">Signed in as</span>
           <strong>{data?.user.name}</strong>
           <span className="muted">{data?.user.roles.join(', ')}</span>

@@ -80,7 +80,7 @@ export function SearchPage() {
       </div>
       <div className="search-line">
         <CostLine result={result} total={counts.isPlaceholderData ? undefined : total} onCancel={cancel} />
-        {hasPipe(q) ? <button type="button" className="button small" onClick={() => go({ q: filterPart(q) })}>Back to the events</button> : <ColumnPicker chosen={columns} fields={names.map((f) => f.name)} onChange={(list) => go({ cols: list.join() === DEFAULT_COLUMNS.join() ? '' : list.join() }, true)} />}
+        {hasPipe(q) ? <button type="button" className="button small" onClick={() => go({ q: filterPart(q) })}>Back to the events</button> : <ColumnPicker chosen={columns} fields={(fields.data?.fields ?? []).filter((f) => f.kind !== 'native').map((f) => f.name)} onChange={(list) => go({ cols: list.join() === DEFAULT_COLUMNS.join() ? '' : list.join() }, true)} />}
       </div>
       <div className={`bar-loading${result.status === 'running' ? ' on' : ''}`} />
       {base ? <Histogram range={base} onNarrow={go} /> : <div className="histogram" />}

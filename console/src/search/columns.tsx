@@ -1,4 +1,4 @@
-import type { Row } from '../api/types';
+import type { Json, Row } from '../api/types';
 import type { GridColumn } from '../table/grid';
 import { EvidenceBadge } from '../ui/evidence';
 import { Icon } from '../ui/icons';
@@ -20,9 +20,12 @@ export const DEFAULT_COLUMNS = ['time', 'host', 'class', 'summary', 'severity'];
 const EVIDENCE: GridColumn<Row> = { id: 'evidence', header: 'Evidence', size: 96, cell: (r) => <EvidenceBadge record={r.record} /> };
 const TWIST: GridColumn<Row> = { id: 'expand', header: '', size: 40, cell: () => <span className="twist" aria-hidden="true"><Icon name="right" size={12} /></span> };
 
+const valueOf = (row: Row, name: string): Json | undefined => row.fields?.[name] ?? (row as unknown as Record<string, Json | undefined>)[name];
+const Value = ({ text }: { text: string }) => <span className="mono" title={text}>{text}</span>;
+
 /** Columns by name: the built-in ones, or any field of the event. The evidence badge is on every row. */
 export function resultColumns(names: string[]): GridColumn<Row>[] {
-  const chosen = names.map((name): GridColumn<Row> => BUILT_IN[name] ?? { id: name, header: name, size: 150, cell: (r) => <span className="mono" title={showValue(r.fields?.[name])}>{showValue(r.fields?.[name])}</span> });
+  const chosen = names.map((name): GridColumn<Row> => BUILT_IN[name] ?? { id: name, header: name, size: 150, cell: (r) => <Value text={showValue(valueOf(r, name))} /> });
   // Something has to take the remaining width.
   if (!chosen.some((c) => c.grow) && chosen.length > 0) chosen[chosen.length - 1] = { ...(chosen[chosen.length - 1] as GridColumn<Row>), grow: true };
   return [TWIST, ...chosen, EVIDENCE];

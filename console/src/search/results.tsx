@@ -6,6 +6,8 @@ import { EventFaces, type OnFilter } from '../ui/faces';
 import { Empty, Failure, Loading } from '../ui/notice';
 import { formatCount, plural } from '../util/format';
 import { paths } from '../util/paths';
+import { term } from '../util/query';
+import { toIso } from '../util/time';
 import type { SearchResult } from './stream';
 import { resultColumns } from './columns';
 import { StatsTable } from './stats-table';
@@ -36,6 +38,19 @@ function More({ result, total, onLoadMore }: Pick<Props, 'result' | 'total' | 'o
   );
 }
 
+const AROUND_MS = 60_000;
+
+function RowLinks({ row }: { row: Row }) {
+  const at = Date.parse(row.time);
+  const around = paths.search({ q: row.host ? term('device.hostname', row.host) : '', from: toIso(at - AROUND_MS), to: toIso(at + AROUND_MS) });
+  return (
+    <span className="line">
+      <Link {...around} className="button small" title={`A minute before and after${row.host ? ` on ${row.host}` : ''}`}>Events around it</Link>
+      <Link {...paths.record(row.record, row.part)} className="button small">Open record {row.record}</Link>
+    </span>
+  );
+}
+
 export function Results({ result, total, columns, onFilter, onLoadMore, onWiden, onRetry }: Props) {
   const defs = useMemo(() => resultColumns(columns), [columns]);
   if (result.table && (result.table.rows.length > 0 || result.status === 'done')) return <StatsTable data={result.table} />;
@@ -46,7 +61,7 @@ export function Results({ result, total, columns, onFilter, onLoadMore, onWiden,
         rows={result.rows}
         columns={defs}
         rowId={rowId}
-        detail={(row) => <EventFaces record={row.record} part={row.part} fields={row.fields} onFilter={onFilter} end={<Link {...paths.record(row.record, row.part)} className="button small">Open record {row.record}</Link>} />}
+        detail={(row) => <EventFaces record={row.record} part={row.part} fields={row.fields} onFilter={onFilter} end={<RowLinks row={row} />} />}
         footer={<More result={result} total={total} onLoadMore={onLoadMore} />}
       />
     );
