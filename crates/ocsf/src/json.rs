@@ -30,25 +30,64 @@ pub fn to_json(event: &Event<'_>, source: &Source<'_>) -> Json {
     for (path, value) in &event.attributes {
         insert(&mut json, path, Json::from_value(value));
     }
+    let mut partial = Map::new();
+    prune(&mut json, class.map_or(&[], |class| &class.attributes), "", &mut partial);
     captions(&mut json, class.map_or(&[], |class| &class.attributes));
     fill_required(&mut json, class, source);
     metadata(&mut json, event, class, source);
     json.insert("raw_data_hash".into(), json!({"algorithm": "SHA-256", "algorithm_id": 3, "value": hex::encode(Sha256::digest(source.raw))}));
     json.insert("raw_data_size".into(), source.raw.len().into());
-    if !event.observables.is_empty() {
-        let one = |observable: &crate::Observable<'_>| {
-            let mut one = json!({"name": observable.name, "type_id": observable.type_id, "value": observable.value});
-            if let Some(caption) = observable_caption(observable.type_id) {
-                one["type"] = caption.into();
-            }
-            one
-        };
-        json.insert("observables".into(), event.observables.iter().map(one).collect());
+    let stands = |name: &str| !partial.keys().any(|path| name.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.')));
+    let observables: Vec<Json> = event.observables.iter().filter(|observable| stands(observable.name)).map(observable).collect();
+    if !observables.is_empty() {
+        json.insert("observables".into(), observables.into());
     }
-    if !event.unmapped.is_empty() {
-        json.insert("unmapped".into(), serde_json::to_value(&event.unmapped).unwrap_or_default());
+    if !event.unmapped.is_empty() || !partial.is_empty() {
+        let mut unmapped = serde_json::to_value(&event.unmapped).unwrap_or_default();
+        if let Some(unmapped) = unmapped.as_object_mut() {
+            partial.into_iter().for_each(|(path, value)| drop(unmapped.entry(path).or_insert(value)));
+        }
+        json.insert("unmapped".into(), unmapped);
     }
     Json::Object(json)
+}
+
+fn observable(observable: &crate::Observable<'_>) -> Json {
+    let mut one = json!({"name": observable.name, "type_id": observable.type_id, "value": observable.value});
+    if let Some(caption) = observable_caption(observable.type_id) {
+        one["type"] = caption.into();
+    }
+    one
+}
+
+/// Takes out objects that lack what the schema demands of them (an `api` without its operation) into `partial`, by path: the event
+/// stays valid, and what the source said of them is still in it.
+fn prune(json: &mut Map<String, Json>, members: &[Member], at: &str, partial: &mut Map<String, Json>) {
+    for member in members.iter().filter(|member| member.attribute.kind == Kind::Object) {
+        let name = member.attribute.name;
+        let Some(object) = schema::schema().object(member.attribute.type_name) else { continue };
+        let path = if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+        let whole = match json.get_mut(name) {
+            Some(Json::Object(inner)) => {
+                prune(inner, &object.attributes, &path, partial);
+                is_whole(inner, object)
+            }
+            Some(Json::Array(items)) => items.iter().all(|item| item.as_object().is_some_and(|inner| is_whole(inner, object))),
+            _ => continue,
+        };
+        // Metadata is completed below, whatever the mapping set of it.
+        if !whole && at.split('.').next() != Some("metadata") && name != "metadata" {
+            if let Some(value) = json.remove(name) {
+                partial.insert(path, value);
+            }
+        }
+    }
+}
+
+fn is_whole(json: &Map<String, Json>, object: &schema::Object) -> bool {
+    let required = object.attributes.iter().filter(|member| member.required && member.profiles.is_empty());
+    let constrained = |constraint: &schema::Constraint| constraint.names.iter().any(|name| json.contains_key(*name));
+    required.into_iter().all(|member| json.contains_key(member.attribute.name)) && object.constraints.iter().all(constrained)
 }
 
 /// The caption of an observable's `type_id`, as in `IP Address` for 2.

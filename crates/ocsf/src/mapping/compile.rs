@@ -65,8 +65,8 @@ pub(crate) struct Rule {
     pub(crate) severity: Expr,
     pub(crate) status: Option<Expr>,
     pub(crate) assigns: Vec<Assign>,
-    /// Paths of which at least one must be set, or the event is not of this class.
-    pub(crate) core: &'static str,
+    /// Groups of paths; of each at least one must be set, or the event is not of this class.
+    pub(crate) core: &'static [&'static [&'static str]],
     conditions: Vec<Condition>,
     /// No key and no condition: the mapping's last word.
     fallback: bool,
@@ -341,25 +341,34 @@ pub(crate) fn observable(attribute: &Attribute) -> Option<u32> {
     if attribute.kind == Kind::Object && attribute.type_name != "fingerprint" { None } else { attribute.observable.or((attribute.type_name == "fingerprint").then_some(8)) }
 }
 
-/// The attributes without which an event says nothing as one of this class.
-fn core(class: &Class) -> &'static str {
+/// The attributes without which an event is not one of this class: of each group at least one.
+fn core(class: &Class) -> &'static [&'static [&'static str]] {
     match class.uid {
-        1001 => "file.",
-        1002 => "driver.",
-        1004 | 1007 => "process.",
-        1005 => "module.",
-        1006 => "job.",
-        1009 => "script.script_content",
-        3001 | 3002 | 3003 | 3005 => "user.",
-        3006 => "group.",
-        4002 => "http_re",
-        4003 => "query.hostname",
-        4010 => "file.name",
-        6003 => "api.",
-        201_001 => "reg_key.",
-        201_002 => "reg_value.",
-        201_004 => "win_service.",
-        _ => "",
+        1001 | 4010 => &[&["file.name"]],
+        1002 => &[&["driver.file.name"]],
+        1004 | 1007 => &[&["process.pid", "process.uid"]],
+        1005 => &[&["module.file.name", "module.function_name"]],
+        1006 => &[&["job.name"]],
+        1008 => &[&["log_name", "log_provider"]],
+        1009 => &[&["script.script_content.value"]],
+        2004 => &[&["finding_info.uid"]],
+        3001 | 3002 => &[&["user.name", "user.uid"]],
+        3003 | 3005 => &[&["user.name", "user.uid"], &["privileges"]],
+        3006 => &[&["group.name", "group.uid"]],
+        4002 => &[&["http_request.http_method", "http_request.url.path", "http_response.code"]],
+        4003 => &[&["query.hostname"]],
+        6002 => &[&["app.name"]],
+        6003 => &[&["api.operation"]],
+        4001 | 4004 | 4005 | 4006 | 4007 | 4008 => &[&[
+            "src_endpoint.ip",
+            "dst_endpoint.ip",
+            "src_endpoint.hostname",
+            "dst_endpoint.hostname",
+        ]],
+        201_001 => &[&["reg_key.path"]],
+        201_002 => &[&["reg_value.path"], &["reg_value.name"]],
+        201_004 => &[&["win_service.name"], &["win_service.cmd_line", "win_service.service_start_type_id", "win_service.service_start_name"]],
+        _ => &[],
     }
 }
 

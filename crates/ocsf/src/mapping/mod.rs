@@ -53,7 +53,8 @@ pub fn map<'a>(parsed: &Parsed<'a>) -> Event<'a> {
         mapping: mapping.label,
     };
     assign(rule, &mut event, &mut scope);
-    if !rule.core.is_empty() && !event.attributes.iter().any(|(path, _)| path.starts_with(rule.core)) {
+    let set = |paths: &[&str]| event.attributes.iter().any(|(path, _)| paths.contains(path));
+    if !rule.core.iter().all(|group| set(group)) {
         return base(Scope::new(parsed), mapping.label);
     }
     settle(mapping, &mut scope);
