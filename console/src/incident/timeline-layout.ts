@@ -2,7 +2,7 @@ import type { Incident, Step } from '../api/types';
 
 export const LANE = 58;
 export const TOP = 26;
-export const LEFT = 128;
+export const LEFT = 148;
 const RADIUS = 11;
 
 export interface Mark { step: Step; x: number; y: number }

@@ -11,7 +11,6 @@ function StepMark({ mark, selected, onSelect, label }: { mark: Mark; selected: b
   return (
     <g className={`mark ${step.certainty ?? 'unknown'}${selected ? ' selected' : ''}`} transform={`translate(${x} ${y})`} role="button" tabIndex={0} aria-label={label} aria-pressed={selected} onClick={onSelect} onPointerDown={(e) => e.stopPropagation()} onKeyDown={(e) => { if (e.key === 'Enter' || e.key === ' ') { e.preventDefault(); onSelect(); } }}>
       <title>{label}</title>
-      {step.time_certainty && step.time_certainty !== 'exact' ? <path className="error-bar" d="M-19 -4v8M-19 0h38M19 -4v8" /> : null}
       <circle r={11} />
       <text dy="3.600">{step.n}</text>
     </g>
@@ -57,6 +56,7 @@ export function Timeline({ incident, selected, onSelect }: Props) {
         {drawn.ticks.map((t) => <g key={t.at} className="tick"><line x1={t.x} x2={t.x} y1={TOP} y2={drawn.height - 8} /><text x={t.x} y={16}>{span > 172_800_000 ? formatTime(t.at, zone, 'seconds').slice(5, 16) : formatTime(t.at, zone, style).slice(style === 'clock' ? 0 : 11, style === 'clock' ? 8 : span < 7_200_000 ? 19 : 16)}</text></g>)}
         {drawn.lanes.map((l) => <g key={l.host} className="lane"><line x1={LEFT} x2={width - 24} y1={l.y} y2={l.y} /><text x={12} y={l.y + 4}>{l.host.length > 16 ? `${l.host.slice(0, 15)}…` : l.host}<title>{l.host}</title></text></g>)}
         {drawn.links.map((l) => <path key={l.key} className={`link ${l.kind}${selected === l.from || selected === l.to ? ' selected' : ''}`} d={l.path} markerEnd="url(#arrow)"><title>{`step ${l.from} → ${l.to}: ${l.kind.replaceAll('_', ' ')}`}</title></path>)}
+        {drawn.marks.filter((m) => m.step.time_certainty && m.step.time_certainty !== 'exact').map((m) => <path key={m.step.n} className="error-bar" transform={`translate(${m.x} ${m.y})`} d="M-19 -4v8M-19 0h38M19 -4v8" />)}
         {drawn.marks.map((m) => <StepMark key={m.step.n} mark={m} selected={m.step.n === selected} onSelect={() => onSelect(m.step.n)} label={`Step ${m.step.n}, ${formatTime(m.step.time, zone)} ${zoneName(m.step.time, zone)}, ${m.step.host ?? 'unknown host'}: ${m.step.action.replaceAll('`', '')}`} />)}
         {drag ? <rect className="brush" x={Math.min(...drag)} width={Math.abs(drag[1] - drag[0])} y={TOP} height={LANE * drawn.lanes.length + 8} /> : null}
       </svg>
