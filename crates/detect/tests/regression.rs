@@ -88,3 +88,47 @@ fn each_recording_fires_its_rule() {
     eprintln!("{} of {total} as recorded", total - wrong.len());
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// Compares the engine with each rule looked at on its own, without automata and candidates.
+struct Compare<'e> {
+    engine: &'e Engine,
+    scratch: Scratch,
+    number: usize,
+    compared: u64,
+    differing: Vec<String>,
+}
+
+impl Sink for Compare<'_> {
+    fn event(&mut self, source: &str, parsed: Parsed<'_>) {
+        self.number += 1;
+        if !self.number.is_multiple_of(16) {
+            return;
+        }
+        let mut fired = std::collections::HashSet::new();
+        self.engine.evaluate(&parsed, &mut self.scratch, &mut |found| {
+            fired.insert(found.rule.id.clone());
+        });
+        let rules = self.engine.rules().rules();
+        for rule in rules.iter().skip(self.number % 7).step_by(7).filter(|rule| !rule.is_correlation()) {
+            self.compared += 1;
+            if self.engine.explain(rule, &parsed).matches != fired.contains(&rule.id) {
+                self.differing.push(format!("{source} #{}: {}", parsed.number, rule.id));
+            }
+        }
+    }
+}
+
+#[test]
+fn looking_for_rare_texts_first_loses_no_match() {
+    let Some(data) = shared_data() else {
+        eprintln!("skipped: no shared data");
+        return;
+    };
+    let (rules, _) = RuleSet::load(&[data.join("sigma/sigmahq-rules.tar.zst")]);
+    let engine = Engine::new(&rules);
+    let mut compare = Compare { engine: &engine, scratch: Scratch::new(), number: 0, compared: 0, differing: Vec::new() };
+    read_path(&data.join("sigma/regression_data.zip"), &Limits::default(), &mut compare);
+    eprintln!("{} pairs of event and rule compared", compare.compared);
+    assert!(compare.compared > 10_000);
+    assert!(compare.differing.is_empty(), "{:#?}", compare.differing);
+}

@@ -89,7 +89,7 @@ function show() {
   for (const row of found.slice(0, state.limit)) {
     const line = el("tr", { class: "row", tabindex: "0", "aria-expanded": "false" },
       el("td", { class: "time" }, time(row.t)), el("td", {}, el("span", { class: "badge c" + row.l }, NAMES[row.l])),
-      el("td", { class: "rule" }, row.r), el("td", {}, row.h), el("td", {}, row.u), el("td", { class: "where" }, `${row.s} #${row.n}`));
+      el("td", { class: "rule" }, row.r), el("td", {}, row.h), el("td", {}, row.u), el("td", { class: "where", title: row.s }, `${row.s.split(/[\/!]/).pop()} #${row.n}`));
     const open = () => {
       const opened = line.getAttribute("aria-expanded") === "true";
       if (opened) line.nextSibling.remove(); else line.after(detail(row));
