@@ -219,9 +219,9 @@ impl<'w> Judge<'w> {
         for id in &group.events {
             let event = &world.events[*id];
             let user = match event.class_uid {
-                1007 => [event.get("process.user.name"), event.get("actor.user.name")],
-                3002 => [event.get("user.name"), ""],
-                _ => [event.get("actor.user.name"), world.actor[*id].map_or("", |process| world.processes[process].user.as_str())],
+                1007 => [event.get("process.user.name"), event.get("actor.user.name"), event.get("process.user.uid")],
+                3002 => [event.get("user.name"), "", event.get("user.uid")],
+                _ => [event.get("actor.user.name"), world.actor[*id].map_or("", |process| world.processes[process].user.as_str()), event.get("actor.user.uid")],
             };
             if let Some(user) = user.into_iter().find(|user| !user.is_empty() && *user != "unset") {
                 *users.entry(user).or_default() += 1;
@@ -284,7 +284,8 @@ fn particular(event: &EventRow) -> String {
                 Some(1) if event.activity_id == 1 => "accepted",
                 _ => return String::new(),
             };
-            let (user, from) = (event.get("user.name"), event.get("src_endpoint.ip"));
+            let user = [event.get("user.name"), event.get("user.uid")].into_iter().find(|user| !user.is_empty()).unwrap_or("someone");
+            let from = event.get("src_endpoint.ip");
             if from.is_empty() { String::new() } else { format!("{result} {user} from {from}") }
         }
         4001 => format!("{}:{}", event.get("dst_endpoint.ip"), event.get("dst_endpoint.port")),

@@ -134,24 +134,37 @@ impl World {
             }
         };
         let names: BTreeSet<&str> = self.host.iter().map(String::as_str).filter(|host| !host.is_empty()).collect();
-        // Sign-ins: somebody connected to an address on port 22 just before a host accepted him from his address.
+        // Sign-ins: somebody connected to an address on port 22 just before a host heard from his address.
         let connects: Vec<EventId> = (0..self.events.len()).filter(|id| self.events[*id].class_uid == 4001 && self.events[*id].activity_id == 1 && self.events[*id].get("dst_endpoint.port") == "22").collect();
         let accepted: Vec<EventId> = (0..self.events.len()).filter(|id| self.events[*id].class_uid == 3002 && !self.events[*id].get("src_endpoint.ip").is_empty()).collect();
+        // Which host answers, and which address it hears, again and again after one host's connections to one address: on a busy
+        // network others sign in at the same moment, but not each time, and they do it at other times as well.
+        type Heard<'h> = (&'h str, &'h str);
+        let mut total: BTreeMap<Heard<'_>, usize> = BTreeMap::new();
+        for other in &accepted {
+            *total.entry((self.host[*other].as_str(), self.events[*other].get("src_endpoint.ip"))).or_default() += 1;
+        }
+        let mut after: BTreeMap<(&str, &str), BTreeMap<Heard<'_>, usize>> = BTreeMap::new();
         for id in &connects {
             let connect = &self.events[*id];
             let until = connect.time + SignedDuration::from_secs(3);
             let start = accepted.partition_point(|other| self.events[*other].time < connect.time);
-            let mut heard: BTreeSet<(&str, &str)> = BTreeSet::new();
+            let mut heard: BTreeSet<Heard<'_>> = BTreeSet::new();
             for other in accepted[start..].iter().take_while(|other| self.events[**other].time <= until) {
                 let logon = &self.events[*other];
                 if self.host[*other] != self.host[*id] && logon.get("service.name").contains("ssh") {
                     heard.insert((self.host[*other].as_str(), logon.get("src_endpoint.ip")));
                 }
             }
-            // Only where one host alone answers can the address be its.
-            if let [(host, from)] = heard.iter().copied().collect::<Vec<_>>()[..] {
-                vote(connect.get("dst_endpoint.ip"), host, 1);
-                vote(from, &self.host[*id], 1);
+            let counts = after.entry((self.host[*id].as_str(), connect.get("dst_endpoint.ip"))).or_default();
+            heard.into_iter().for_each(|pair| *counts.entry(pair).or_default() += 1);
+        }
+        for ((from, target), counts) in &after {
+            let score = |pair: &Heard<'_>, hits: usize| hits * hits * 1_000_000 / total.get(pair).copied().unwrap_or(1).max(1);
+            let best = counts.iter().max_by_key(|(pair, hits)| (score(pair, **hits), std::cmp::Reverse(**pair)));
+            if let Some(((host, ip), hits)) = best {
+                vote(target, host, *hits);
+                vote(ip, from, *hits);
             }
         }
         for (id, event) in self.events.iter().enumerate() {

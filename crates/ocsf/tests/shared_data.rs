@@ -81,7 +81,7 @@ fn windows_is_valid() {
 
 #[test]
 fn network_is_valid() {
-    check(&["network/zeek/zed-sample-data", "network/zeek/rita", "network/suricata", "web"]);
+    check(&["network/zeek", "network/suricata", "web"]);
 }
 
 #[test]
