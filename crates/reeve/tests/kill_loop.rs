@@ -2,6 +2,7 @@
 //!
 //! `REEVE_KILL_CYCLES` sets the number of kills (5 by default). What was acknowledged is compared with the sealed Parquet segments,
 //! read with the parquet crate alone, by none of our code.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong, and says what it passes over")]
 use std::{
     collections::HashMap,
     fs,

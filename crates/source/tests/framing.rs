@@ -1,4 +1,5 @@
 //! `cases/source/framing/*.case`: reads in, messages out.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong, and says what it passes over")]
 use std::{fs, path::Path};
 
 use reeve_source::framing::Framer;

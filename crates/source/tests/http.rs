@@ -1,4 +1,5 @@
 //! The HTTP listeners over real sockets, with requests as real clients send them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong, and says what it passes over")]
 mod common;
 
 use std::{io::Write as _, sync::atomic::Ordering::SeqCst};

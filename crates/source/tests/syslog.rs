@@ -1,4 +1,5 @@
 //! Syslog over real sockets.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong, and says what it passes over")]
 mod common;
 
 use std::{

@@ -1,4 +1,5 @@
 //! A watched folder and everything that happens to files in one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong, and says what it passes over")]
 mod common;
 
 use std::{
@@ -36,7 +37,10 @@ fn start(folder: &Path, note: &Path, memory: &Memory, intake: &Intake) -> Watchi
         watcher.recovered(&arrival.source, arrival.raw.clone());
     }
     let (stop, stopped) = watch::channel(false);
-    let done = runtime.block_on(async { watcher.run(intake.clone(), stopped) });
+    let done = {
+        let _inside = runtime.enter();
+        watcher.run(intake.clone(), stopped)
+    };
     Watching { runtime, stop, done }
 }
 
