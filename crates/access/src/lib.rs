@@ -5,11 +5,13 @@
 mod account;
 mod audit;
 mod policy;
+mod reads;
 mod session;
 
 pub use account::{Accounts, FirstAccount, MIN_PASSWORD_CHARS};
 pub use audit::{Access, Digest, Scoped};
 pub use policy::{Action, Person, Role, allowed};
+pub use reads::{EventKey, FullEvent, Range, Reads};
 pub use session::{Session, Sessions, SignedIn};
 
 /// What went wrong; no variant tells a stranger whether an account exists.
@@ -41,6 +43,9 @@ pub enum Error {
     /// The act could not be recorded, so nothing was read or done.
     #[error("the act could not be recorded in the audit ledger, so it was not done: {0}")]
     Audit(#[from] reeve_ledger::Error),
+    /// The lake refused or failed; a mistake in a query has its offset.
+    #[error(transparent)]
+    Lake(#[from] reeve_lake::Error),
     /// The account database failed.
     #[error("account database `access.sqlite`: {0}")]
     Store(#[from] rusqlite::Error),

@@ -337,7 +337,7 @@ fn insert(db: &Connection, finding: &NewFinding, at: i64) -> Result<String, Erro
 }
 
 /// OCSF severity of a Sigma level.
-fn severity(level: &str) -> u32 {
+pub(crate) fn severity(level: &str) -> u32 {
     match level {
         "informational" => 1,
         "low" => 2,

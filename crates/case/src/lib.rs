@@ -3,10 +3,12 @@
 //! A projection: alerts come from findings, their status from acts in the audit ledger. This crate knows no HTTP.
 mod alert;
 mod incident;
+mod reconstruct;
 mod store;
 
 pub use alert::{Alert, AlertFilter, AlertPage, AlertStatus, Change, NewFinding, Raised};
 pub use incident::IncidentRow;
+pub use reconstruct::{Seed, reconstruct_and_keep};
 pub use store::Store;
 
 /// What went wrong with the queue.
@@ -31,6 +33,12 @@ pub enum Error {
         /// Its id.
         id: String,
         /// What the reader said.
+        reason: String,
+    },
+    /// Events could not be read for a reconstruction.
+    #[error("the incident cannot be reconstructed: {reason}")]
+    Reconstruction {
+        /// What storage said.
         reason: String,
     },
     /// A status nobody knows.

@@ -1,1 +1,95 @@
-fn main() {}
+//! The `reeve` command: arguments, configuration, wiring. Everything it does lives in the crates below it.
+mod client;
+mod decode_cmd;
+mod exit;
+mod folder;
+mod incident_cmd;
+mod ingest;
+mod ledger_cmd;
+mod output;
+mod rules;
+mod scan;
+mod search_cmd;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// An organisation's cyber-defence record: collects, keeps, detects, reconstructs, proves.
+///
+/// Data goes to standard output, everything else to standard error: a table on a terminal, NDJSON into a pipe.
+/// Exit codes: 0 done, 1 findings (only with --fail-on), 2 input or rule unusable, 3 usage or configuration,
+/// 4 verification failed, 5 partial: some input was unreadable.
+#[derive(Parser)]
+#[command(name = "reeve", version, max_term_width = 110, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Decode files, run Sigma rules over them and list what they find; no server, no configuration
+    Scan(scan::Args),
+    /// Decode files to the source's own fields and OCSF, one JSON object a record
+    Decode(decode_cmd::Args),
+    /// Collect, keep, detect and answer, all in one process
+    Serve(serve::Args),
+    /// Take files into the record and read them: into a data folder, or a running server
+    Ingest(ingest::Args),
+    /// Search events with the search bar's language or SQL
+    Search(search_cmd::Args),
+    /// Reconstruct incidents and read them
+    #[command(subcommand)]
+    Incident(incident_cmd::Command),
+    /// List the alert queue
+    #[command(subcommand)]
+    Alert(incident_cmd::AlertCommand),
+    /// Verify the record, prove one of its records, show its checkpoint
+    #[command(subcommand)]
+    Ledger(ledger_cmd::Command),
+    /// Print the HTTP API's description as OpenAPI 3.1 JSON
+    Openapi,
+    /// Print shell completions
+    Completions {
+        /// The shell to complete for
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers; anything else is wrong usage.
+            let code = if error.use_stderr() { exit::USAGE } else { exit::DONE };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let code = match cli.command {
+        Command::Scan(args) => scan::run(args),
+        Command::Decode(args) => decode_cmd::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Ingest(args) => exit::of(ingest::run(args)),
+        Command::Search(args) => exit::of(search_cmd::run(args)),
+        Command::Incident(command) => exit::of(incident_cmd::run(command)),
+        Command::Alert(command) => exit::of(incident_cmd::alerts(command)),
+        Command::Ledger(command) => exit::of(ledger_cmd::run(command)),
+        Command::Openapi => exit::of(output::text(&reeve_api::openapi_json())),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "reeve", &mut script);
+            exit::of(output::bytes(&script))
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            exit::of(clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(exit::Failure::from).and_then(|()| output::bytes(&page)))
+        }
+    };
+    code
+}

@@ -1,0 +1,31 @@
+//! Counters of the installation; no content.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use reeve_access::Action;
+use serde_json::{Value, json};
+
+use crate::{
+    App,
+    error::{Fault, Refusal},
+    session::{Who, blocking},
+};
+
+/// How the record, the lake, the sources and detection are doing.
+#[utoipa::path(get, path = "/status", responses((status = 200, body = Value), (status = 401, body = Fault)))]
+pub async fn status(State(app): State<Arc<App>>, Who(person, _): Who) -> Result<Json<Value>, Refusal> {
+    blocking(move || {
+        // A page that refreshes itself must not fill the audit ledger: the counters show no content, so the role is enough.
+        if !person.may(Action::ReadStatus) {
+            return Err(Refusal::not_found("not found"));
+        }
+        let mut status = (app.counters)();
+        if let Some(object) = status.as_object_mut() {
+            object.insert("version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
+            object.insert("audit".to_owned(), json!(app.access.audit().status()));
+        }
+        Ok(Json(status))
+    })
+    .await
+}

@@ -1,0 +1,110 @@
+//! A data folder, opened by one process at a time.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use reeve_access::{Access, Accounts, Person, Reads};
+use reeve_detect::{Engine, RuleSet};
+use reeve_lake::Lake;
+use reeve_ledger::Ledger;
+
+use crate::{
+    exit::{Failure, UNUSABLE, USAGE},
+    rules,
+    serve::DataLock,
+};
+
+/// Everything in a data folder.
+pub(crate) struct Folder {
+    /// Where it is.
+    pub(crate) dir: PathBuf,
+    /// The record.
+    pub(crate) ledger: Arc<Ledger>,
+    /// The reading.
+    pub(crate) lake: Arc<Lake>,
+    /// The alert queue.
+    pub(crate) queue: Arc<reeve_case::Store>,
+    /// Local accounts.
+    pub(crate) accounts: Arc<Accounts>,
+    /// The gate.
+    pub(crate) access: Arc<Access>,
+    /// What passes through it.
+    pub(crate) reads: Arc<Reads>,
+    // Last, so that it is given back after everything else is closed.
+    _lock: DataLock,
+}
+
+impl Folder {
+    /// Opens a data folder, creating what is not there.
+    ///
+    /// # Errors
+    /// Another process has it, or a part of it cannot be opened; says which.
+    pub(crate) fn open(dir: &Path, origin: &str) -> Result<Self, Failure> {
+        let lock = DataLock::take(dir)?;
+        let ledger = |name: &str, folder: &str| {
+            let options = reeve_ledger::Options::new(format!("{origin}/{name}"));
+            Ledger::open(&dir.join(folder), options).map(Arc::new).map_err(|error| failed(dir, folder, &error))
+        };
+        let (record, audit) = (ledger("record", "ledger")?, ledger("audit", "audit")?);
+        let options = reeve_lake::Options::new(Arc::new(LedgerRaw(record.clone())));
+        let lake = Arc::new(Lake::open(&dir.join("lake"), options).map_err(|error| failed(dir, "lake", &error))?);
+        let queue = Arc::new(reeve_case::Store::open(dir).map_err(|error| failed(dir, "alert queue", &error))?);
+        let accounts = Arc::new(Accounts::open(dir).map_err(|error| failed(dir, "accounts", &error))?);
+        let reads = Arc::new(Reads::new(lake.clone(), record.clone()));
+        Ok(Self { dir: dir.to_owned(), ledger: record, lake, queue, accounts, access: Arc::new(Access::new(audit)), reads, _lock: lock })
+    }
+
+    /// Opens a data folder that must be there already.
+    ///
+    /// # Errors
+    /// There is none, and as [`Folder::open`].
+    pub(crate) fn existing(dir: &Path) -> Result<Self, Failure> {
+        if !dir.join("ledger").is_dir() {
+            let message = format!("`{}` is no data folder: `reeve ingest PATH --data DIR` or `reeve serve --data DIR` makes one", dir.display());
+            return Err(Failure::new(USAGE, message));
+        }
+        Self::open(dir, ORIGIN)
+    }
+
+    /// Whoever runs this command.
+    pub(crate) fn person() -> Person {
+        Person::at_shell(rustix::process::getuid().as_raw())
+    }
+}
+
+/// The name of a log nobody named.
+pub(crate) const ORIGIN: &str = "reeve.local";
+
+/// The engine for rules given, or for the built-in ones. Rules that cannot be used are named, and the rest is used.
+///
+/// # Errors
+/// None of the rules given can be used.
+pub(crate) fn engine(paths: &[PathBuf]) -> Result<(Engine, Arc<RuleSet>), Failure> {
+    let (set, problems) = rules::load(paths);
+    for problem in &problems {
+        tracing::warn!(path = %problem.path, line = problem.line, reason = %problem.reason, "a rule is not used");
+    }
+    if set.is_empty() && !paths.is_empty() {
+        return Err(Failure::new(UNUSABLE, "none of the rules given with --rules can be used"));
+    }
+    tracing::info!(rules = set.len(), unusable = problems.len(), "rules loaded");
+    let set = Arc::new(set);
+    Ok((Engine::from_shared(set.clone()), set))
+}
+
+/// Raw bytes for the lake, from the ledger.
+struct LedgerRaw(Arc<Ledger>);
+
+impl reeve_lake::RawStore for LedgerRaw {
+    fn get_many(&self, ids: &[reeve_record::RecordId]) -> std::io::Result<Vec<Option<Bytes>>> {
+        let records = self.0.get_many(ids).map_err(std::io::Error::other)?;
+        Ok(records.into_iter().map(|record| record.map(|record| record.raw)).collect())
+    }
+}
+
+fn failed(dir: &Path, what: &str, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(USAGE, format!("cannot open the {what} in `{}`: {error}", dir.display()))
+}
