@@ -58,17 +58,31 @@ impl Served {
     /// Serves the demo's data folder on free ports and waits until it is ready.
     pub fn start(profile: &str) -> Done<Self> {
         let mut command = Command::new(reeve(profile));
-        command.arg("serve").arg("--data").arg(data()).args(["--console", "127.0.0.1:0", "--http", "off", "--syslog-udp", "off", "--syslog-tcp", "off", "--elastic", "off"]);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| format!("{command:?}: {error}"))?;
+        command.arg("serve").arg("--data").arg(data()).args([
+            "--console",
+            "127.0.0.1:0",
+            "--http",
+            "off",
+            "--syslog-udp",
+            "off",
+            "--syslog-tcp",
+            "off",
+            "--elastic",
+            "off",
+        ]);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| format!("{command:?}: {error}"))?;
         let mut line = String::new();
         let stdout = child.stdout.take().ok_or("reeve serve has no standard output")?;
         BufReader::new(stdout).read_line(&mut line).map_err(|error| format!("reeve serve: {error}"))?;
-        let ready: Value = serde_json::from_str(&line).map_err(|error| format!("reeve serve did not get ready: `{line}`: {error}"))?;
-        let path = data().join("first-sign-in.json");
-        let sign_in = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let sign_in: Value = serde_json::from_slice(&sign_in).map_err(|error| format!("{}: {error}", path.display()))?;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(Self { child, url: text(&ready["console"]), user: text(&sign_in["user"]), password: text(&sign_in["password"]) })
+        let ready: Value =
+            serde_json::from_str(&line).map_err(|error| format!("reeve serve did not get ready: `{line}`: {error}"))?;
+        let path = data().join("first-account");
+        let account = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut words = account.lines().map(str::to_owned);
+        let (user, password) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let url = ready["console"].as_str().unwrap_or_default().to_owned();
+        Ok(Self { child, url, user, password })
     }
 }
 
@@ -86,7 +100,8 @@ impl Drop for Served {
 pub fn scenario() -> Done<PathBuf> {
     let folder = root().join("cases/scenarios");
     let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.join("truth.json").exists()).collect();
+    let mut found: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.join("truth.json").exists()).collect();
     found.sort();
     found.into_iter().next().ok_or_else(|| format!("{}: no scenario with a truth.json", folder.display()))
 }
@@ -110,7 +125,12 @@ fn tell(profile: &str, aloud: bool) -> Done<Value> {
     let first = alerts.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let alert: Value = serde_json::from_slice(first).map_err(|error| format!("no alert was raised on the scenario: {error}"))?;
     let id = alert["id"].as_str().unwrap_or_default().to_owned();
-    eprintln!("==> {} alerts; the most severe: {} on {}", alerts.split(|b| *b == b'\n').count() - 1, alert["title"], alert["host"]);
+    eprintln!(
+        "==> {} alerts; the most severe: {} on {}",
+        alerts.split(|b| *b == b'\n').count() - 1,
+        alert["title"],
+        alert["host"]
+    );
     let reconstruct = |format: &str| {
         let mut command = Command::new(reeve(profile));
         command.args(["incident", "reconstruct", "--from-finding", &id, "--format", format]).arg("--data").arg(data());
@@ -126,7 +146,10 @@ fn tell(profile: &str, aloud: bool) -> Done<Value> {
 
 fn open_console(profile: &str) -> Done {
     let mut served = Served::start(profile)?;
-    println!("\nThe console is at {}\n  user      {}\n  password  {}\n\nCtrl-C ends the demo.", served.url, served.user, served.password);
+    println!(
+        "\nThe console is at {}\n  user      {}\n  password  {}\n\nCtrl-C ends the demo.",
+        served.url, served.user, served.password
+    );
     // A machine without a desktop just shows the address.
     let _ = Command::new("xdg-open").arg(&served.url).stdout(Stdio::null()).stderr(Stdio::null()).status();
     served.child.wait().map(drop).map_err(|error| format!("reeve serve: {error}"))

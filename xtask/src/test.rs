@@ -38,7 +38,9 @@ pub fn check() -> Done {
     if cargo(&["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
         return step("dependency policy", &mut cargo(&["deny", "check", "licenses", "bans", "sources"]));
     }
-    eprintln!("==> dependency policy: `cargo deny` is not installed; the licences were checked by the tree rules. cargo install cargo-deny");
+    eprintln!(
+        "==> dependency policy: `cargo deny` is not installed; the licences were checked by the tree rules. cargo install cargo-deny"
+    );
     Ok(())
 }
 
@@ -52,7 +54,8 @@ pub fn console() -> Done {
 pub fn build_console() -> Done {
     // `npm ci` wipes node_modules: run it only when the lock file changed since the last time.
     let stamp = root().join("console/node_modules/.reeve-lock");
-    let lock = fs::read_to_string(root().join("console/package-lock.json")).map_err(|error| format!("console/package-lock.json: {error}"))?;
+    let lock = fs::read_to_string(root().join("console/package-lock.json"))
+        .map_err(|error| format!("console/package-lock.json: {error}"))?;
     if fs::read_to_string(&stamp).is_ok_and(|seen| seen == lock) {
         eprintln!("==> console: packages are as the lock file says");
     } else {

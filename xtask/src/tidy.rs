@@ -24,7 +24,9 @@ fn map_names_every_crate(faults: &mut Vec<String>) -> Done {
     for entry in crates.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !map.contains(&format!("`{name}`")) {
-            faults.push(format!("ARCHITECTURE.md does not name the crate `{name}`: say what it guarantees and what it knows nothing of"));
+            faults.push(format!(
+                "ARCHITECTURE.md does not name the crate `{name}`: say what it guarantees and what it knows nothing of"
+            ));
         }
     }
     Ok(())

@@ -29,7 +29,13 @@ pub const JUDGES: &[Tool] = &[
     },
     Tool { there: || on_path("logger"), packages: &["bsdutils"], purpose: "a real syslog client" },
     Tool {
-        there: || program("python3", &["-c", "import venv, ensurepip"]).stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success()),
+        there: || {
+            program("python3", &["-c", "import venv, ensurepip"])
+                .stdin(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|s| s.success())
+        },
         packages: &["python3", "python3-venv", "python3-pip"],
         purpose: "the official Python client, in a virtual environment of its own",
     },

@@ -29,7 +29,8 @@ pub fn compare(scenario: &Path, incident: &Value) -> Done {
     let (mut missing, mut shown) = (Vec::new(), BTreeSet::new());
     for step in steps {
         let records = true_places(step);
-        let citing: Vec<usize> = (0..told.len()).filter(|at| told[*at].places.iter().any(|place| records.contains(place))).collect();
+        let citing: Vec<usize> =
+            (0..told.len()).filter(|at| told[*at].places.iter().any(|place| records.contains(place))).collect();
         shown.extend(citing.iter().copied());
         let matching = citing.iter().find(|at| told[**at].names(step));
         let name = format!("{} {} on {}", text(&step["id"]), text(&step["title"]), text(&step["host"]));
@@ -46,7 +47,13 @@ pub fn compare(scenario: &Path, incident: &Value) -> Done {
     for at in &extra {
         eprintln!("    extra   step {}: {} {}", at + 1, told[*at].technique, told[*at].action);
     }
-    println!("{} of {} true steps told; {} of {} steps told are not in the truth", steps.len() - missing.len(), steps.len(), extra.len(), told.len());
+    println!(
+        "{} of {} true steps told; {} of {} steps told are not in the truth",
+        steps.len() - missing.len(),
+        steps.len(),
+        extra.len(),
+        told.len()
+    );
     if !missing.is_empty() {
         return Err(format!("the story misses {} steps: {}", missing.len(), missing.join("; ")));
     }
@@ -80,7 +87,10 @@ impl Told {
 
 fn citations(incident: &Value) -> Done<BTreeMap<String, Place>> {
     let cited = incident["citations"].as_object().ok_or("the incident has no `citations`: record id to source and number")?;
-    Ok(cited.iter().map(|(record, place)| (record.clone(), (text(&place["source"]), place["number"].as_u64().unwrap_or(0)))).collect())
+    Ok(cited
+        .iter()
+        .map(|(record, place)| (record.clone(), (text(&place["source"]), place["number"].as_u64().unwrap_or(0))))
+        .collect())
 }
 
 fn true_places(step: &Value) -> BTreeSet<Place> {

@@ -116,7 +116,8 @@ impl Accounts {
                 if failures.len() > 10_000 {
                     failures.retain(|_, entry| entry.last.elapsed() < Duration::from_secs(300));
                 }
-                let entry = failures.entry(name.chars().take(64).collect()).or_insert(Failures { count: 0, last: Instant::now() });
+                let entry =
+                    failures.entry(name.chars().take(64).collect()).or_insert(Failures { count: 0, last: Instant::now() });
                 entry.count += 1;
                 entry.last = Instant::now();
                 Err(Error::SignIn)

@@ -118,7 +118,9 @@ impl Reads {
             _ => vec![key.record],
         };
         let ledger = Arc::clone(&self.ledger);
-        let stored = tokio::task::spawn_blocking(move || ledger.get_many(&ids)).await.map_err(|error| Error::Credential(error.to_string()))??;
+        let stored = tokio::task::spawn_blocking(move || ledger.get_many(&ids))
+            .await
+            .map_err(|error| Error::Credential(error.to_string()))??;
         let records: Vec<StoredRecord> = stored.into_iter().flatten().collect();
         if records.first().is_none_or(|record| record.id != key.record) {
             return Ok(None);

@@ -46,12 +46,21 @@ pub struct AlertChange {
 
 /// Alerts, most severe and latest first.
 #[utoipa::path(get, path = "/alerts", params(AlertQuery), responses((status = 200, body = Value), (status = 401, body = Fault)))]
-pub async fn alerts(State(app): State<Arc<App>>, Who(person, _): Who, Query(query): Query<AlertQuery>) -> Result<Json<Value>, Refusal> {
+pub async fn alerts(
+    State(app): State<Arc<App>>,
+    Who(person, _): Who,
+    Query(query): Query<AlertQuery>,
+) -> Result<Json<Value>, Refusal> {
     blocking(move || {
         let status = query.status.as_deref().filter(|name| !name.is_empty()).map(AlertStatus::parse).transpose()?;
         let offset = query.cursor.unwrap_or(0);
-        let filter =
-            AlertFilter { status, severity: query.severity, text: query.q.clone(), offset, limit: query.limit.unwrap_or(100).clamp(1, 1000) };
+        let filter = AlertFilter {
+            status,
+            severity: query.severity,
+            text: query.q.clone(),
+            offset,
+            limit: query.limit.unwrap_or(100).clamp(1, 1000),
+        };
         let detail = json!({ "status": query.status, "severity": query.severity, "q": query.q, "offset": offset });
         let scoped = app.access.ask(&person, Action::ReadAlerts, detail, filter)?;
         let page = app.case.alerts(scoped.what())?;

@@ -63,7 +63,11 @@ impl Refusal {
 
     /// Our own failure: the detail stays in the log.
     pub fn internal(detail: impl std::fmt::Display) -> Self {
-        let refusal = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed; its log has the detail under this request id");
+        let refusal = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the server failed; its log has the detail under this request id",
+        );
         tracing::error!(request_id = refusal.body.error.request_id, %detail, "request failed");
         refusal
     }
@@ -96,7 +100,11 @@ impl From<reeve_access::Error> for Refusal {
             },
             Error::Audit(_) => {
                 tracing::error!(%error, "audit ledger refused an act");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit", "the act could not be recorded, so it was not done: see the server's log")
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "audit",
+                    "the act could not be recorded, so it was not done: see the server's log",
+                )
             }
             Error::Store(_) | Error::Credential(_) => Self::internal(error),
         }

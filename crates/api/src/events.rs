@@ -71,7 +71,11 @@ pub struct RangeQuery {
 /// Search: a stream of JSON lines, each with a `type`: columns, note, row, table, progress, done, error.
 #[utoipa::path(get, path = "/search", params(SearchQuery),
     responses((status = 200, content_type = "application/x-ndjson", body = String), (status = 400, body = Fault), (status = 401, body = Fault)))]
-pub async fn search(State(app): State<Arc<App>>, Who(person, _): Who, Query(query): Query<SearchQuery>) -> Result<Response, Refusal> {
+pub async fn search(
+    State(app): State<Arc<App>>,
+    Who(person, _): Who,
+    Query(query): Query<SearchQuery>,
+) -> Result<Response, Refusal> {
     let request = SearchRequest {
         query: query.q,
         sql: query.sql,
@@ -82,22 +86,24 @@ pub async fn search(State(app): State<Arc<App>>, Who(person, _): Who, Query(quer
         after: query.cursor.as_deref().filter(|text| !text.is_empty()).map(str::parse).transpose().map_err(of_lake)?,
         native: false,
     };
-    let detail = json!({ "q": request.query, "sql": request.sql, "from": request.from, "to": request.to, "limit": request.limit });
+    let detail =
+        json!({ "q": request.query, "sql": request.sql, "from": request.from, "to": request.to, "limit": request.limit });
     let gate = Arc::clone(&app);
     let scoped = blocking(move || Ok(gate.access.ask(&person, Action::SearchEvents, detail, request)?)).await?;
     let answer = app.reads.search(&scoped)?;
-    let lines = stream::unfold((answer, Digest::default(), Some(scoped), app), async |(mut answer, mut digest, mut scoped, app)| {
-        let Some(part) = answer.next().await else {
-            note_answer(&app, scoped.take(), digest);
-            return None;
-        };
-        let mut out = Vec::new();
-        match part {
-            Ok(part) => lines_of(part, &mut digest, &mut out),
-            Err(error) => push(&mut out, &json!({ "type": "error", "error": of_lake(error).fault().error })),
-        }
-        Some((Ok::<_, Infallible>(Bytes::from(out)), (answer, digest, scoped, app)))
-    });
+    let lines =
+        stream::unfold((answer, Digest::default(), Some(scoped), app), async |(mut answer, mut digest, mut scoped, app)| {
+            let Some(part) = answer.next().await else {
+                note_answer(&app, scoped.take(), digest);
+                return None;
+            };
+            let mut out = Vec::new();
+            match part {
+                Ok(part) => lines_of(part, &mut digest, &mut out),
+                Err(error) => push(&mut out, &json!({ "type": "error", "error": of_lake(error).fault().error })),
+            }
+            Some((Ok::<_, Infallible>(Bytes::from(out)), (answer, digest, scoped, app)))
+        });
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
@@ -124,7 +130,11 @@ pub async fn fields(State(app): State<Arc<App>>, who: Who, Query(query): Query<R
 /// One event: receipt, raw bytes, native fields, OCSF.
 #[utoipa::path(get, path = "/events/{record}/{part}", params(("record" = String, Path), ("part" = u32, Path)),
     responses((status = 200, body = Value), (status = 404, body = Fault)))]
-pub async fn event(State(app): State<Arc<App>>, Who(person, _): Who, Path((record, part)): Path<(String, u32)>) -> Result<Json<Value>, Refusal> {
+pub async fn event(
+    State(app): State<Arc<App>>,
+    Who(person, _): Who,
+    Path((record, part)): Path<(String, u32)>,
+) -> Result<Json<Value>, Refusal> {
     let record: RecordId = record.parse().map_err(Refusal::bad_request)?;
     let gate = Arc::clone(&app);
     let key = EventKey { record, part };
@@ -154,7 +164,13 @@ pub async fn event(State(app): State<Arc<App>>, Who(person, _): Who, Path((recor
     })))
 }
 
-async fn range(app: &Arc<App>, Who(person, _): Who, query: RangeQuery, parts: usize, what: &'static str) -> Result<Scoped<Range>, Refusal> {
+async fn range(
+    app: &Arc<App>,
+    Who(person, _): Who,
+    query: RangeQuery,
+    parts: usize,
+    what: &'static str,
+) -> Result<Scoped<Range>, Refusal> {
     let detail = json!({ "what": what, "q": query.q, "from": query.from, "to": query.to });
     let range = Range { query: query.q, from: query.from, to: query.to, parts };
     let gate = Arc::clone(app);
@@ -169,7 +185,9 @@ fn note_answer<T>(app: &App, scoped: Option<Scoped<T>>, digest: Digest) {
 
 fn lines_of(part: SearchEvent, digest: &mut Digest, out: &mut Vec<u8>) {
     match part {
-        SearchEvent::Columns { events, columns } => push(out, &json!({ "type": "columns", "events": events, "columns": columns })),
+        SearchEvent::Columns { events, columns } => {
+            push(out, &json!({ "type": "columns", "events": events, "columns": columns }))
+        }
         SearchEvent::Note(message) => push(out, &json!({ "type": "note", "message": message })),
         SearchEvent::Progress(cost) => push(out, &tagged("progress", &cost)),
         SearchEvent::Done(cost) => push(out, &json!({ "type": "done", "cost": cost })),

@@ -45,7 +45,11 @@ pub struct CheckStep {
 
 /// Where a record stands in the log. Shows no content.
 #[utoipa::path(get, path = "/records/{record}/evidence", params(("record" = String, Path)), responses((status = 200, body = Value), (status = 404, body = Fault)))]
-pub async fn evidence(State(app): State<Arc<App>>, Who(person, _): Who, Path(record): Path<String>) -> Result<Json<Value>, Refusal> {
+pub async fn evidence(
+    State(app): State<Arc<App>>,
+    Who(person, _): Who,
+    Path(record): Path<String>,
+) -> Result<Json<Value>, Refusal> {
     let id: RecordId = record.parse().map_err(Refusal::bad_request)?;
     blocking(move || {
         // One badge a row: no content is shown, so the role is enough and no audit record is written for each.
@@ -57,7 +61,10 @@ pub async fn evidence(State(app): State<Arc<App>>, Who(person, _): Who, Path(rec
         }
         let sealed = app.ledger.is_sealed(id);
         let status = app.ledger.status();
-        let checkpoint = status.last_checkpoint.filter(|_| sealed).map(|at| json!({ "origin": status.origin, "size": at.size, "root": at.root, "at": at.at }));
+        let checkpoint = status
+            .last_checkpoint
+            .filter(|_| sealed)
+            .map(|at| json!({ "origin": status.origin, "size": at.size, "root": at.root, "at": at.at }));
         let state = if sealed { "sealed" } else { "pending" };
         Ok(Json(json!({ "state": state, "segment": id.segment, "leaf_index": id.index, "checkpoint": checkpoint })))
     })
@@ -66,7 +73,11 @@ pub async fn evidence(State(app): State<Arc<App>>, Who(person, _): Who, Path(rec
 
 /// Recompute the record's proof from stored bytes, and check it.
 #[utoipa::path(post, path = "/records/{record}/verify", params(("record" = String, Path)), responses((status = 200, body = Verification), (status = 404, body = Fault)))]
-pub async fn verify(State(app): State<Arc<App>>, Who(person, _): Who, Path(record): Path<String>) -> Result<Json<Verification>, Refusal> {
+pub async fn verify(
+    State(app): State<Arc<App>>,
+    Who(person, _): Who,
+    Path(record): Path<String>,
+) -> Result<Json<Verification>, Refusal> {
     let id: RecordId = record.parse().map_err(Refusal::bad_request)?;
     blocking(move || {
         let scoped = app.access.ask(&person, Action::CheckEvidence, json!({ "verify": id }), id)?;
@@ -78,14 +89,20 @@ pub async fn verify(State(app): State<Arc<App>>, Who(person, _): Who, Path(recor
 /// The record's `.tlog-proof`: with the raw bytes and the log's public key anyone can check it offline.
 #[utoipa::path(get, path = "/records/{record}/proof", params(("record" = String, Path)),
     responses((status = 200, content_type = "text/plain", body = String), (status = 404, body = Fault), (status = 409, body = Fault)))]
-pub async fn proof(State(app): State<Arc<App>>, Who(person, _): Who, Path(record): Path<String>) -> Result<impl IntoResponse, Refusal> {
+pub async fn proof(
+    State(app): State<Arc<App>>,
+    Who(person, _): Who,
+    Path(record): Path<String>,
+) -> Result<impl IntoResponse, Refusal> {
     let id: RecordId = record.parse().map_err(Refusal::bad_request)?;
     blocking(move || {
         let scoped = app.access.ask(&person, Action::CheckEvidence, json!({ "proof": id }), id)?;
         let text = prove(app.ledger.dir(), *scoped.what()).map_err(|error| match error {
-            reeve_ledger::Error::NotSealed { .. } => {
-                Refusal::new(axum::http::StatusCode::CONFLICT, "pending", "the record is durable but not sealed yet: try again within a minute")
-            }
+            reeve_ledger::Error::NotSealed { .. } => Refusal::new(
+                axum::http::StatusCode::CONFLICT,
+                "pending",
+                "the record is durable but not sealed yet: try again within a minute",
+            ),
             reeve_ledger::Error::NoRecord { .. } => Refusal::not_found(error),
             other => Refusal::internal(other),
         })?;
@@ -100,10 +117,18 @@ fn checked(app: &App, id: RecordId) -> Result<Verification, Refusal> {
     let mut step = |name, ok, detail: String| steps.push(CheckStep { name, ok, detail });
     let stored = app.ledger.get(id).map_err(Refusal::internal)?;
     let Some(stored) = stored else { return Err(Refusal::not_found(format!("record `{id}` is not found"))) };
-    step("record is stored", true, format!("{} bytes from {}, received {}", stored.raw.len(), stored.receipt.source, stored.receipt.received_at));
+    step(
+        "record is stored",
+        true,
+        format!("{} bytes from {}, received {}", stored.raw.len(), stored.receipt.source, stored.receipt.received_at),
+    );
     let state = match prove(app.ledger.dir(), id) {
         Err(reeve_ledger::Error::NotSealed { .. }) => {
-            step("record is sealed", false, "not yet: it is durable in the write-ahead log and will be sealed within about a minute".to_owned());
+            step(
+                "record is sealed",
+                false,
+                "not yet: it is durable in the write-ahead log and will be sealed within about a minute".to_owned(),
+            );
             "pending"
         }
         Err(error) => {
@@ -117,9 +142,17 @@ fn checked(app: &App, id: RecordId) -> Result<Verification, Refusal> {
             }
             Ok(proven) => {
                 step("bytes match the leaf", true, format!("leaf {} of segment {}", id.index, id.segment));
-                step("leaf is in its batch", true, format!("{} records, root {}", proven.statement.records, hex::encode(proven.statement.root)));
+                step(
+                    "leaf is in its batch",
+                    true,
+                    format!("{} records, root {}", proven.statement.records, hex::encode(proven.statement.root)),
+                );
                 step("batch is in the main log", true, format!("entry {} of {}", id.segment, proven.checkpoint.size));
-                step("checkpoint is signed", true, format!("{}, root {}", proven.checkpoint.origin, hex::encode(proven.checkpoint.root)));
+                step(
+                    "checkpoint is signed",
+                    true,
+                    format!("{}, root {}", proven.checkpoint.origin, hex::encode(proven.checkpoint.root)),
+                );
                 "verified"
             }
         },

@@ -43,7 +43,11 @@ pub async fn incidents(State(app): State<Arc<App>>, Who(person, _): Who) -> Resu
 
 /// Walk causes and consequences from a finding or a record, and keep the incident.
 #[utoipa::path(post, path = "/incidents", request_body = Start, responses((status = 200, body = Value), (status = 400, body = Fault), (status = 404, body = Fault)))]
-pub async fn reconstruct(State(app): State<Arc<App>>, Who(person, _): Who, Json(start): Json<Start>) -> Result<Json<Value>, Refusal> {
+pub async fn reconstruct(
+    State(app): State<Arc<App>>,
+    Who(person, _): Who,
+    Json(start): Json<Start>,
+) -> Result<Json<Value>, Refusal> {
     let seed = match (start.from_finding, start.from_record) {
         (Some(alert), None) => Seed::Alert(alert),
         (None, Some(record)) => Seed::Record(record.parse().map_err(Refusal::bad_request)?),

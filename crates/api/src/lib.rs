@@ -3,8 +3,8 @@
 //! Reference: `docs/reference/api.md`, and the OpenAPI document that the server writes itself.
 mod alerts; // the queue
 mod error; // refusals
-mod evidence; // state, verification and proof of a record
 mod events; // search, histogram, fields, one event
+mod evidence; // state, verification and proof of a record
 mod incidents; // reconstruct, list, read
 mod session; // who is asking
 mod status; // counters

@@ -59,7 +59,11 @@ impl FromRequestParts<Arc<App>> for Who {
         let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let given = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if changes && !session.csrf_matches(given) {
-            return Err(Refusal::new(StatusCode::FORBIDDEN, "csrf", "the X-CSRF-Token header is missing or not this session's: reload the page"));
+            return Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "csrf",
+                "the X-CSRF-Token header is missing or not this session's: reload the page",
+            ));
         }
         Ok(Self(session.person.clone(), session))
     }
@@ -94,7 +98,11 @@ pub async fn who(Who(_, session): Who) -> Json<SignedIn> {
 
 /// Sign out.
 #[utoipa::path(delete, path = "/session", responses((status = 204)))]
-pub async fn sign_out(State(app): State<Arc<App>>, Who(person, _): Who, headers: HeaderMap) -> Result<impl IntoResponse, Refusal> {
+pub async fn sign_out(
+    State(app): State<Arc<App>>,
+    Who(person, _): Who,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Refusal> {
     let token = cookie(&headers).unwrap_or_default().to_owned();
     blocking(move || {
         app.access.session("sign_out", &person.name)?;

@@ -28,7 +28,12 @@ pub fn summary(class_uid: u64, activity_id: u64, fields: &Map<String, Value>) ->
             &label("→", &get("http_response.code")),
             &label("from", &get("src_endpoint.ip")),
         ]),
-        4003 => join(&[&get("query.type"), &get("query.hostname"), &label("→", &get("rcode")), &label("from", &get("src_endpoint.ip"))]),
+        4003 => join(&[
+            &get("query.type"),
+            &get("query.hostname"),
+            &label("→", &get("rcode")),
+            &label("from", &get("src_endpoint.ip")),
+        ]),
         4000..5000 => join(&[
             &endpoint(&get("src_endpoint.ip"), &get("src_endpoint.port")),
             "→",
@@ -36,16 +41,24 @@ pub fn summary(class_uid: u64, activity_id: u64, fields: &Map<String, Value>) ->
             &get("connection_info.protocol_name"),
             &label("by", &get("actor.process.name")),
         ]),
-        1001 => join(&[&get("file.path"), &label("by", &first(&["actor.process.cmd_line", "actor.process.name", "actor.user.name"]))]),
+        1001 => {
+            join(&[&get("file.path"), &label("by", &first(&["actor.process.cmd_line", "actor.process.name", "actor.user.name"]))])
+        }
         1005 => join(&[&get("module.file.path"), &label("into", &get("actor.process.name"))]),
         1006 => join(&[&get("job.name"), &get("job.cmd_line"), &label("by", &get("actor.user.name"))]),
         3001 | 3005 | 3006 => join(&[&first(&["user.name", "group.name"]), &label("by", &get("actor.user.name"))]),
-        6003 => join(&[&get("api.operation"), &get("api.service.name"), &label("by", &get("actor.user.name")), &label("from", &get("src_endpoint.ip"))]),
+        6003 => join(&[
+            &get("api.operation"),
+            &get("api.service.name"),
+            &label("by", &get("actor.user.name")),
+            &label("from", &get("src_endpoint.ip")),
+        ]),
         201_001 | 201_002 => join(&[&first(&["reg_key.path", "reg_value.path"]), &get("reg_value.name"), &get("reg_value.data")]),
         201_004 => join(&[&first(&["win_service.name", "service.name"]), &get("win_service.cmd_line")]),
         _ => String::new(),
     };
-    let line = if line.is_empty() { first(&["message", "status_detail", "metadata.event_code", "metadata.log_name"]) } else { line };
+    let line =
+        if line.is_empty() { first(&["message", "status_detail", "metadata.event_code", "metadata.log_name"]) } else { line };
     shortened(&line)
 }
 
@@ -99,9 +112,21 @@ mod tests {
 
     #[test]
     fn lines_say_what_happened() {
-        check(1007, serde_json::json!({"process.cmd_line": "id", "process.user.name": "www-data", "process.parent_process.name": "sh"}), "id by www-data from sh");
-        check(3002, serde_json::json!({"status_id": 2, "user.name": "root", "src_endpoint.ip": "10.0.0.9", "service.name": "sshd"}), "failure root from 10.0.0.9 via sshd");
-        check(4001, serde_json::json!({"src_endpoint.ip": "10.0.0.9", "src_endpoint.port": 4000, "dst_endpoint.ip": "10.0.0.1"}), "10.0.0.9:4000 → 10.0.0.1");
+        check(
+            1007,
+            serde_json::json!({"process.cmd_line": "id", "process.user.name": "www-data", "process.parent_process.name": "sh"}),
+            "id by www-data from sh",
+        );
+        check(
+            3002,
+            serde_json::json!({"status_id": 2, "user.name": "root", "src_endpoint.ip": "10.0.0.9", "service.name": "sshd"}),
+            "failure root from 10.0.0.9 via sshd",
+        );
+        check(
+            4001,
+            serde_json::json!({"src_endpoint.ip": "10.0.0.9", "src_endpoint.port": 4000, "dst_endpoint.ip": "10.0.0.1"}),
+            "10.0.0.9:4000 → 10.0.0.1",
+        );
         check(4001, serde_json::json!({}), "");
         check(0, serde_json::json!({"message": "a\u{1b}[31mb"}), "a [31mb");
     }

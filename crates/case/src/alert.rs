@@ -192,7 +192,10 @@ impl Store {
     pub fn alerts(&self, filter: &AlertFilter) -> Result<AlertPage, Error> {
         let (condition, mut values) = condition(filter);
         let db = self.db.lock();
-        let total: i64 = db.query_row(&format!("SELECT count(*) FROM alert WHERE {condition}"), params_from_iter(values.iter()), |row| row.get(0))?;
+        let total: i64 =
+            db.query_row(&format!("SELECT count(*) FROM alert WHERE {condition}"), params_from_iter(values.iter()), |row| {
+                row.get(0)
+            })?;
         values.push(Sql::from(i64::try_from(filter.limit.clamp(1, 1000)).unwrap_or(100)));
         values.push(Sql::from(i64::try_from(filter.offset).unwrap_or(i64::MAX)));
         let sql = format!("SELECT * FROM alert WHERE {condition} ORDER BY severity_id DESC, last_at DESC, seq LIMIT ? OFFSET ?");
@@ -237,18 +240,21 @@ impl Store {
              FROM raised JOIN alert ON alert.id = raised.alert WHERE raised.at BETWEEN ?1 AND ?2
              ORDER BY raised.at, raised.record, raised.part, raised.rule_uid LIMIT ?3",
         )?;
-        let rows = statement.query_map(params![from.as_millisecond(), to.as_millisecond(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            Ok(Raised {
-                alert: row.get(0)?,
-                rule_uid: row.get(1)?,
-                record: RecordId::unpack(row.get::<_, i64>(2)?.cast_unsigned()),
-                part: row.get(3)?,
-                at: Timestamp::from_millisecond(row.get(4)?).unwrap_or_default(),
-                title: row.get(5)?,
-                level: row.get(6)?,
-                techniques: serde_json::from_str(&row.get::<_, String>(7)?).unwrap_or(Value::Null),
-            })
-        })?;
+        let rows = statement.query_map(
+            params![from.as_millisecond(), to.as_millisecond(), i64::try_from(limit).unwrap_or(i64::MAX)],
+            |row| {
+                Ok(Raised {
+                    alert: row.get(0)?,
+                    rule_uid: row.get(1)?,
+                    record: RecordId::unpack(row.get::<_, i64>(2)?.cast_unsigned()),
+                    part: row.get(3)?,
+                    at: Timestamp::from_millisecond(row.get(4)?).unwrap_or_default(),
+                    title: row.get(5)?,
+                    level: row.get(6)?,
+                    techniques: serde_json::from_str(&row.get::<_, String>(7)?).unwrap_or(Value::Null),
+                })
+            },
+        )?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -264,7 +270,11 @@ impl Store {
         }
         let assignee = change.assignee.as_deref().map(|name| if name.is_empty() { None } else { Some(name.to_owned()) });
         if let Some(name) = assignee.as_ref().filter(|name| **name != before.assignee) {
-            what.push(format!("assignee {} → {}", before.assignee.as_deref().unwrap_or("nobody"), name.as_deref().unwrap_or("nobody")));
+            what.push(format!(
+                "assignee {} → {}",
+                before.assignee.as_deref().unwrap_or("nobody"),
+                name.as_deref().unwrap_or("nobody")
+            ));
         }
         if !what.is_empty() {
             let mut db = self.db.lock();
@@ -285,9 +295,11 @@ impl Store {
 
 fn take_one(db: &Connection, finding: &NewFinding) -> Result<bool, Error> {
     let record = finding.record.pack() as i64;
-    let known = db
-        .prepare_cached("SELECT 1 FROM raised WHERE rule_uid = ?1 AND record = ?2 AND part = ?3")?
-        .exists(params![finding.rule_uid, record, finding.part])?;
+    let known = db.prepare_cached("SELECT 1 FROM raised WHERE rule_uid = ?1 AND record = ?2 AND part = ?3")?.exists(params![
+        finding.rule_uid,
+        record,
+        finding.part
+    ])?;
     if known {
         return Ok(false);
     }
@@ -297,18 +309,27 @@ fn take_one(db: &Connection, finding: &NewFinding) -> Result<bool, Error> {
             "SELECT id FROM alert WHERE rule_uid = ?1 AND host = ?2 AND user = ?3 AND last_at >= ?4 AND first_at <= ?5
              AND status IN ('new', 'in_progress') ORDER BY last_at DESC LIMIT 1",
         )?
-        .query_row(params![finding.rule_uid, finding.host, finding.user, at - JOIN_WITHIN_MS, at + JOIN_WITHIN_MS], |row| row.get(0))
+        .query_row(params![finding.rule_uid, finding.host, finding.user, at - JOIN_WITHIN_MS, at + JOIN_WITHIN_MS], |row| {
+            row.get(0)
+        })
         .optional()?;
     let id = match open {
         Some(id) => {
-            db.prepare_cached("UPDATE alert SET count = count + 1, first_at = min(first_at, ?2), last_at = max(last_at, ?2) WHERE id = ?1")?
-                .execute(params![id, at])?;
+            db.prepare_cached(
+                "UPDATE alert SET count = count + 1, first_at = min(first_at, ?2), last_at = max(last_at, ?2) WHERE id = ?1",
+            )?
+            .execute(params![id, at])?;
             id
         }
         None => insert(db, finding, at)?,
     };
-    db.prepare_cached("INSERT INTO raised(rule_uid, record, part, alert, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![finding.rule_uid, record, finding.part, id, at])?;
+    db.prepare_cached("INSERT INTO raised(rule_uid, record, part, alert, at) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+        finding.rule_uid,
+        record,
+        finding.part,
+        id,
+        at
+    ])?;
     Ok(true)
 }
 
@@ -367,13 +388,16 @@ fn condition(filter: &AlertFilter) -> (String, Vec<Sql>) {
 
 fn records(db: &Connection, id: &str) -> Result<Vec<RecordId>, Error> {
     let mut statement = db.prepare_cached("SELECT DISTINCT record FROM raised WHERE alert = ?1 ORDER BY record LIMIT ?2")?;
-    let rows = statement.query_map(params![id, RECORDS_SHOWN as i64], |row| Ok(RecordId::unpack(row.get::<_, i64>(0)? as u64)))?;
+    let rows =
+        statement.query_map(params![id, RECORDS_SHOWN as i64], |row| Ok(RecordId::unpack(row.get::<_, i64>(0)? as u64)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn alert(row: &Row<'_>) -> rusqlite::Result<Alert> {
-    let moment = |name: &str| -> rusqlite::Result<Timestamp> { Ok(Timestamp::from_millisecond(row.get(name)?).unwrap_or_default()) };
-    let document = |name: &str| -> rusqlite::Result<Value> { Ok(serde_json::from_str(&row.get::<_, String>(name)?).unwrap_or(Value::Null)) };
+    let moment =
+        |name: &str| -> rusqlite::Result<Timestamp> { Ok(Timestamp::from_millisecond(row.get(name)?).unwrap_or_default()) };
+    let document =
+        |name: &str| -> rusqlite::Result<Value> { Ok(serde_json::from_str(&row.get::<_, String>(name)?).unwrap_or(Value::Null)) };
     Ok(Alert {
         id: row.get("id")?,
         title: row.get("title")?,

@@ -71,6 +71,10 @@ impl Store {
         let found: Option<String> =
             self.db.lock().query_row("SELECT document FROM incident WHERE id = ?1", [id], |row| row.get(0)).optional()?;
         let text = found.ok_or_else(|| Error::NotFound { what: "incident", id: id.to_owned() })?;
-        serde_json::from_str(&text).map_err(|error| Error::Damaged { what: "incident", id: id.to_owned(), reason: error.to_string() })
+        serde_json::from_str(&text).map_err(|error| Error::Damaged {
+            what: "incident",
+            id: id.to_owned(),
+            reason: error.to_string(),
+        })
     }
 }

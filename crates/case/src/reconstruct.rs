@@ -110,7 +110,8 @@ impl Stored<'_> {
     /// Says of each cited record where it stands in its source, from 1.
     fn number(&self, citations: &mut BTreeMap<String, reeve_incident::Citation>) -> Result<(), Error> {
         let ids: Vec<RecordId> = citations.keys().filter_map(|id| id.parse().ok()).collect();
-        let receipts = self.reads.receipts_for(self.scoped, &ids).map_err(|error| Error::Reconstruction { reason: error.to_string() })?;
+        let receipts =
+            self.reads.receipts_for(self.scoped, &ids).map_err(|error| Error::Reconstruction { reason: error.to_string() })?;
         for (id, receipt) in ids.iter().zip(receipts) {
             if let (Some(citation), Some(receipt)) = (citations.get_mut(&id.to_string()), receipt) {
                 citation.number = Some(receipt.sequence + 1);

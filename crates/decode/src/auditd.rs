@@ -64,7 +64,11 @@ impl Joiner {
     /// Takes a record line; `host` is the node if the line names none.
     pub(crate) fn feed(&mut self, mut record: Record<'_>, line: &str, host: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
         let Some(head) = split(line) else {
-            record.problems.push(Problem { code: "auditd.syntax", offset: 0, detail: Cow::Borrowed("an audit record without its id") });
+            record.problems.push(Problem {
+                code: "auditd.syntax",
+                offset: 0,
+                detail: Cow::Borrowed("an audit record without its id"),
+            });
             let mut native = Map::new();
             native.push("message", line);
             return emit(record.event("text", native, None));
@@ -158,8 +162,10 @@ impl Pending {
 
 /// Kinds that programs write through the kernel: always an event of one record.
 fn stands_alone(kind: &str) -> bool {
-    const PREFIXES: [&str; 14] =
-        ["USER", "CRED_", "SERVICE_", "DAEMON_", "ADD_", "DEL_", "GRP_", "ACCT_", "CHGRP_", "CHUSER_", "SYSTEM_", "ROLE_", "VIRT_", "CRYPTO_"];
+    const PREFIXES: [&str; 14] = [
+        "USER", "CRED_", "SERVICE_", "DAEMON_", "ADD_", "DEL_", "GRP_", "ACCT_", "CHGRP_", "CHUSER_", "SYSTEM_", "ROLE_",
+        "VIRT_", "CRYPTO_",
+    ];
     PREFIXES.iter().any(|prefix| kind.starts_with(prefix))
 }
 
@@ -263,7 +269,8 @@ fn pairs<'a>(kind: &str, text: &'a str, map: &mut Map<'a>) {
             }
             _ => {
                 let end = after.find(' ').unwrap_or(after.len());
-                let end = if after.as_bytes().first() == Some(&b'(') { after.find(')').map_or(end, |close| close + 1) } else { end };
+                let end =
+                    if after.as_bytes().first() == Some(&b'(') { after.find(')').map_or(end, |close| close + 1) } else { end };
                 (Some(unquoted(kind, name, &after[..end])), &after[end..])
             }
         };
@@ -290,10 +297,15 @@ fn push_words<'a>(map: &mut Map<'a>, words: &'a str) {
 /// A value without quotes. Names and texts that held unusual bytes were written in hexadecimal by the kernel.
 fn unquoted<'a>(kind: &str, name: &str, value: &'a str) -> Value<'a> {
     let text = match name {
-        "comm" | "exe" | "name" | "cwd" | "cmd" | "acct" | "path" | "proctitle" | "dir" | "file" | "vm" | "old-disk" | "new-disk" | "watch"
-        | "ocomm" | "key" | "grp" | "new_group" | "device" | "root_dir" | "igrp" => true,
+        "comm" | "exe" | "name" | "cwd" | "cmd" | "acct" | "path" | "proctitle" | "dir" | "file" | "vm" | "old-disk"
+        | "new-disk" | "watch" | "ocomm" | "key" | "grp" | "new_group" | "device" | "root_dir" | "igrp" => true,
         "data" => kind == "TTY" || kind == "USER_TTY",
-        _ => kind == "EXECVE" && name.starts_with('a') && name.as_bytes().get(1).is_some_and(u8::is_ascii_digit) && !name.ends_with("_len"),
+        _ => {
+            kind == "EXECVE"
+                && name.starts_with('a')
+                && name.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
+                && !name.ends_with("_len")
+        }
     };
     if !text {
         return Value::from(value);
@@ -311,7 +323,8 @@ fn unquoted<'a>(kind: &str, name: &str, value: &'a str) -> Value<'a> {
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if text.len() < 2 || text.len() % 2 == 1 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F' | b'a'..=b'f')) {
+    if text.len() < 2 || text.len() % 2 == 1 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F' | b'a'..=b'f'))
+    {
         return None;
     }
     hex::decode(text).ok()
@@ -379,7 +392,8 @@ mod tests {
     fn read(lines: &[&str]) -> Vec<(Vec<u64>, String)> {
         let mut joiner = Joiner::default();
         let mut seen = Vec::new();
-        let mut emit = |parsed: Parsed<'_>| seen.push((parsed.records.clone(), serde_json::to_string(&parsed.native).expect("serialises")));
+        let mut emit =
+            |parsed: Parsed<'_>| seen.push((parsed.records.clone(), serde_json::to_string(&parsed.native).expect("serialises")));
         for (index, line) in lines.iter().enumerate() {
             let key = index as u64 + 1;
             let record = Record { key, number: key, raw: line.as_bytes(), received: Timestamp::UNIX_EPOCH, problems: Vec::new() };

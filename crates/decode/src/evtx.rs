@@ -53,7 +53,14 @@ impl Chunks {
         self.records(key, raw, chunk, problems, emit);
     }
 
-    fn records(&self, key: u64, raw: &[u8], mut data: EvtxChunkData, mut problems: Vec<Problem>, emit: &mut dyn FnMut(Parsed<'_>)) {
+    fn records(
+        &self,
+        key: u64,
+        raw: &[u8],
+        mut data: EvtxChunkData,
+        mut problems: Vec<Problem>,
+        emit: &mut dyn FnMut(Parsed<'_>),
+    ) {
         let settings = if self.always_recover || !problems.is_empty() { &self.recovering } else { &self.plain };
         if let Err(error) = data.parse(Arc::clone(settings)) {
             // The table only saves time: names are found by their offsets without it.
@@ -119,7 +126,14 @@ fn crc32(bytes: &[u8]) -> u32 {
     evtx::checksum_ieee(bytes)
 }
 
-fn emit_record(key: u64, part: u32, chunk: &[u8], record: EvtxRecord<'_>, mut problems: Vec<Problem>, emit: &mut dyn FnMut(Parsed<'_>)) {
+fn emit_record(
+    key: u64,
+    part: u32,
+    chunk: &[u8],
+    record: EvtxRecord<'_>,
+    mut problems: Vec<Problem>,
+    emit: &mut dyn FnMut(Parsed<'_>),
+) {
     let number = record.event_record_id;
     let start = record.binxml_offset.saturating_sub(RECORD_HEADER) as usize;
     // Header, content, and the copy of the size that ends a record.

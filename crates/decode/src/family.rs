@@ -16,7 +16,10 @@ pub(crate) struct Family<'a> {
 pub(crate) fn claims_time(map: &Map<'_>) -> bool {
     let fields = Fields::of(map);
     let claimed = [fields.at_timestamp, fields.event_time, fields.plain_time, fields.ts];
-    claimed.into_iter().flatten().any(|value| matches!(value, Value::Str(text) if text.bytes().filter(u8::is_ascii_digit).count() >= 8))
+    claimed
+        .into_iter()
+        .flatten()
+        .any(|value| matches!(value, Value::Str(text) if text.bytes().filter(u8::is_ascii_digit).count() >= 8))
 }
 
 /// The top-level fields that tell the families apart, found in one pass over the object.
@@ -76,8 +79,8 @@ impl<'m, 'a> Fields<'m, 'a> {
                 "ID" => &mut fields.laurel_id,
                 "t_first" | "t_last" | "first" => &mut fields.flow,
                 "flow_id" | "src_ip" => &mut fields.flow_id,
-                "timestamp" | "eventTime" | "time" | "unixTime" | "published" | "TimeGenerated" | "created_at" | "date" | "_time"
-                | "datetime" | "start_time" => &mut fields.plain_time,
+                "timestamp" | "eventTime" | "time" | "unixTime" | "published" | "TimeGenerated" | "created_at" | "date"
+                | "_time" | "datetime" | "start_time" => &mut fields.plain_time,
                 _ => continue,
             };
             slot.get_or_insert(value);
@@ -89,10 +92,11 @@ impl<'m, 'a> Fields<'m, 'a> {
 /// Tells the family of an object by its fields.
 pub(crate) fn tell<'a>(map: &Map<'a>) -> Family<'a> {
     let fields = Fields::of(map);
-    windows(map, &fields)
-        .or_else(|| network(map, &fields))
-        .or_else(|| host(map, &fields))
-        .unwrap_or_else(|| Family { decoder: "json", head: None, time: any_time(&fields) })
+    windows(map, &fields).or_else(|| network(map, &fields)).or_else(|| host(map, &fields)).unwrap_or_else(|| Family {
+        decoder: "json",
+        head: None,
+        time: any_time(&fields),
+    })
 }
 
 fn windows<'a>(map: &Map<'a>, fields: &Fields<'_, 'a>) -> Option<Family<'a>> {
@@ -109,7 +113,11 @@ fn windows<'a>(map: &Map<'a>, fields: &Fields<'_, 'a>) -> Option<Family<'a>> {
         return Some(Family { decoder: "json.evtx", head: Some(head), time: export_time(map).or_else(|| any_time(fields)) });
     }
     if let Some(winlog) = fields.winlog.and_then(Value::as_map) {
-        return Some(Family { decoder: "json.winlogbeat", head: Some(winlog_head(map, winlog)), time: winlog_time(winlog, fields) });
+        return Some(Family {
+            decoder: "json.winlogbeat",
+            head: Some(winlog_head(map, winlog)),
+            time: winlog_time(winlog, fields),
+        });
     }
     let event_id = fields.event_id?;
     if fields.log_name.is_some() && (fields.event_data.is_some() || fields.source_name.is_some()) {
@@ -139,7 +147,9 @@ fn network<'a>(map: &Map<'a>, fields: &Fields<'_, 'a>) -> Option<Family<'a>> {
         let path = map.get("_path").and_then(Value::as_str).or_else(|| zeek::guess(map)).unwrap_or("other");
         return Some(Family { decoder: zeek::decoder(path), head: None, time: moment(ts) });
     }
-    if fields.flow.is_some() && (map.get("src4_addr").is_some() || map.get("src6_addr").is_some() || map.get("src_addr").is_some()) {
+    if fields.flow.is_some()
+        && (map.get("src4_addr").is_some() || map.get("src6_addr").is_some() || map.get("src_addr").is_some())
+    {
         let time = ["t_first", "first"].iter().find_map(|name| moment(map.get(name)?));
         return Some(Family { decoder: "nfdump", head: None, time });
     }
@@ -221,7 +231,12 @@ fn winlog_head<'a>(map: &Map<'a>, winlog: &Map<'a>) -> Head<'a> {
     complete(head)
 }
 
-fn flat_head<'a>(event_id: &Value<'a>, channel: Option<&Value<'a>>, fields: &Fields<'_, 'a>, scopes: &'static [&'static str]) -> Head<'a> {
+fn flat_head<'a>(
+    event_id: &Value<'a>,
+    channel: Option<&Value<'a>>,
+    fields: &Fields<'_, 'a>,
+    scopes: &'static [&'static str],
+) -> Head<'a> {
     complete(Head {
         channel: channel.map(share).unwrap_or_default(),
         event_id: event_number(event_id),

@@ -9,7 +9,9 @@ use crate::{Map, Parsed, Problem, Value};
 
 /// Whether a record is an entry of the journal's export format.
 pub(crate) fn is_entry(text: &str) -> bool {
-    text.starts_with("__CURSOR=") || text.starts_with("__REALTIME_TIMESTAMP=") || (text.starts_with('_') && text.contains("\n__REALTIME_TIMESTAMP="))
+    text.starts_with("__CURSOR=")
+        || text.starts_with("__REALTIME_TIMESTAMP=")
+        || (text.starts_with('_') && text.contains("\n__REALTIME_TIMESTAMP="))
 }
 
 /// The length of the entry at the start of `bytes` and of the entry with the blank lines behind it; `None` if its end is not there.
@@ -70,7 +72,8 @@ pub(crate) fn feed(mut record: Record<'_>, emit: &mut dyn FnMut(Parsed<'_>)) {
                 let rest = raw[at..].strip_suffix(b"\n").unwrap_or(&raw[at..]);
                 match memchr(b'=', rest) {
                     Some(equals) if memchr(b'\n', rest).is_none() => {
-                        let (name, value) = (String::from_utf8_lossy(&rest[..equals]), String::from_utf8_lossy(&rest[equals + 1..]));
+                        let (name, value) =
+                            (String::from_utf8_lossy(&rest[..equals]), String::from_utf8_lossy(&rest[equals + 1..]));
                         native.0.push((name, Value::Str(value)));
                     }
                     _ => record.problems.push(Problem {

@@ -359,7 +359,8 @@ fn special(bytes: &[u8], mut at: usize) -> usize {
         // The usual "has a zero byte" test per wanted byte. It may mark bytes above the first hit wrongly, never below it.
         let quote = word ^ (ONES * b'"' as u64);
         let slash = word ^ (ONES * b'\\' as u64);
-        let hit = (quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash) | (word.wrapping_sub(ONES * 0x20) & !word);
+        let hit =
+            (quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash) | (word.wrapping_sub(ONES * 0x20) & !word);
         let hit = hit & HIGH;
         if hit != 0 {
             return at + (hit.trailing_zeros() / 8) as usize;

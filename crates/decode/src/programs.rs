@@ -76,15 +76,19 @@ fn sshd(message: &str) -> Option<Map<'_>> {
         peer(&mut fields, rest);
         return Some(fields);
     }
-    let rest = ["Connection closed by ", "Connection reset by ", "Disconnected from ", "Received disconnect from ", "Disconnecting "]
-        .iter()
-        .find_map(|prefix| message.strip_prefix(prefix))?;
+    let rest =
+        ["Connection closed by ", "Connection reset by ", "Disconnected from ", "Received disconnect from ", "Disconnecting "]
+            .iter()
+            .find_map(|prefix| message.strip_prefix(prefix))?;
     let mut fields = event("disconnected");
-    let rest = ["authenticating user ", "invalid user ", "user "].iter().find_map(|prefix| rest.strip_prefix(prefix)).map_or(rest, |rest| {
-        let (user, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-        put(&mut fields, "user", user);
-        rest
-    });
+    let rest = ["authenticating user ", "invalid user ", "user "].iter().find_map(|prefix| rest.strip_prefix(prefix)).map_or(
+        rest,
+        |rest| {
+            let (user, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+            put(&mut fields, "user", user);
+            rest
+        },
+    );
     peer(&mut fields, rest);
     Some(fields)
 }
@@ -344,13 +348,21 @@ mod tests {
                 "alice : TTY=pts/0 ; PWD=/home/alice ; USER=root ; COMMAND=/bin/cat /etc/shadow",
                 r#"{"event":"command","user":"alice","tty":"pts/0","pwd":"/home/alice","run_as":"root","command":"/bin/cat /etc/shadow"}"#,
             ),
-            ("CRON", "(root) CMD (   cd / && run-parts x)", r#"{"event":"command","user":"root","command":"cd / && run-parts x"}"#),
+            (
+                "CRON",
+                "(root) CMD (   cd / && run-parts x)",
+                r#"{"event":"command","user":"root","command":"cd / && run-parts x"}"#,
+            ),
             (
                 "su",
                 "pam_unix(su:session): session opened for user root(uid=0) by alice(uid=1000)",
                 r#"{"event":"session_opened","service":"su","user":"root","uid":"0","by_user":"alice","by_uid":"1000"}"#,
             ),
-            ("dnsmasq", "query[A] evil.example from 10.0.0.5", r#"{"event":"query","query_type":"A","query":"evil.example","src_ip":"10.0.0.5"}"#),
+            (
+                "dnsmasq",
+                "query[A] evil.example from 10.0.0.5",
+                r#"{"event":"query","query_type":"A","query":"evil.example","src_ip":"10.0.0.5"}"#,
+            ),
             (
                 "useradd",
                 "new user: name=eve, UID=1001, GID=1001, home=/home/eve, shell=/bin/bash, from=none",

@@ -126,7 +126,8 @@ fn walk(path: &Path, depth: u32, found: &mut Vec<Result<PathBuf, (PathBuf, io::E
         if depth >= FOLDERS_DEEP {
             return Err(io::Error::other("folders nested deeper than 256"));
         }
-        let mut entries: Vec<PathBuf> = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+        let mut entries: Vec<PathBuf> =
+            fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
         entries.sort();
         Ok(Some(entries))
     });

@@ -19,7 +19,10 @@ pub fn stamp(text: &str) -> Option<Stamp> {
     let bytes = text.as_bytes();
     let year = number(bytes, 0, 4)?;
     let separator = *bytes.get(4)?;
-    if !matches!(separator, b'-' | b'/') || bytes.get(7) != Some(&separator) || !matches!(bytes.get(10)?, b'T' | b't' | b' ' | b'_') {
+    if !matches!(separator, b'-' | b'/')
+        || bytes.get(7) != Some(&separator)
+        || !matches!(bytes.get(10)?, b'T' | b't' | b' ' | b'_')
+    {
         return None;
     }
     let days = days(year, number(bytes, 5, 2)?, number(bytes, 8, 2)?)?;
@@ -180,7 +183,8 @@ fn offset(bytes: &[u8], at: usize) -> (Option<i64>, usize) {
 }
 
 fn month(name: &[u8]) -> Option<i64> {
-    const NAMES: [&[u8; 3]; 12] = [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    const NAMES: [&[u8; 3]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
     NAMES.iter().position(|known| known.as_slice() == name).map(|index| index as i64 + 1)
 }
 
@@ -258,7 +262,9 @@ mod tests {
         ] {
             assert_eq!(whole_stamp(text), Some(EventTime { at: at(want), certainty }), "{text}");
         }
-        for text in ["2023-02-29T00:00:00Z", "2024-13-01T00:00:00Z", "2024-01-01T25:00:00Z", "2024-01-01", "", "0000-01-01T00:00:00Z"] {
+        for text in
+            ["2023-02-29T00:00:00Z", "2024-13-01T00:00:00Z", "2024-01-01T25:00:00Z", "2024-01-01", "", "0000-01-01T00:00:00Z"]
+        {
             assert_eq!(whole_stamp(text), None, "{text}");
         }
     }

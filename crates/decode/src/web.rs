@@ -57,7 +57,8 @@ pub(crate) fn access(line: &str) -> Option<Line<'_>> {
 fn request_fields<'a>(native: &mut Map<'a>, request: Cow<'a, str>) {
     let parts = |text: &str| {
         let (method, rest) = text.split_once(' ')?;
-        let plausible = !method.is_empty() && method.len() < 32 && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        let plausible =
+            !method.is_empty() && method.len() < 32 && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
         let (uri, protocol) = rest.rsplit_once(' ').filter(|(_, last)| last.starts_with("HTTP/")).unwrap_or((rest, ""));
         plausible.then_some((method.len(), uri.len(), protocol.len()))
     };
@@ -133,7 +134,8 @@ fn until_quote(text: &str) -> Option<(Cow<'_, str>, &str)> {
         let at = from + text[from..].find(['"', '\\'])?;
         if text.as_bytes()[at] == b'"' {
             let inner = &text[..at];
-            let inner = if escaped { Cow::Owned(inner.replace("\\\"", "\"").replace("\\\\", "\\")) } else { Cow::Borrowed(inner) };
+            let inner =
+                if escaped { Cow::Owned(inner.replace("\\\"", "\"").replace("\\\\", "\\")) } else { Cow::Borrowed(inner) };
             return Some((inner, &text[at + 1..]));
         }
         escaped = true;
@@ -176,7 +178,9 @@ mod tests {
     #[test]
     fn error_logs() {
         check(
-            error(r#"2024/10/11 10:00:00 [error] 12#13: *5 open() "/x" failed, client: 10.0.0.1, server: _, request: "GET /x HTTP/1.1", host: "h""#),
+            error(
+                r#"2024/10/11 10:00:00 [error] 12#13: *5 open() "/x" failed, client: 10.0.0.1, server: _, request: "GET /x HTTP/1.1", host: "h""#,
+            ),
             r#"{"timestamp":"2024/10/11 10:00:00","level":"error","pid":"12","tid":"13","client":"10.0.0.1","server":"_","request":"GET /x HTTP/1.1","host":"h","message":"*5 open() \"/x\" failed, client: 10.0.0.1, server: _, request: \"GET /x HTTP/1.1\", host: \"h\""}"#,
         );
         check(

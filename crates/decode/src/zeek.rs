@@ -175,7 +175,8 @@ impl Header {
             (Some("#unset_field"), Some(value)) => header.unset = value.to_owned(),
             (Some("#path"), Some(value)) => header.decoder = decoder(value),
             (Some("#fields"), Some(first)) => {
-                header.fields = std::iter::once(first).chain(words).take(FIELDS_MAX).map(|name| (name.to_owned(), Kind::Text)).collect();
+                header.fields =
+                    std::iter::once(first).chain(words).take(FIELDS_MAX).map(|name| (name.to_owned(), Kind::Text)).collect();
             }
             (Some("#types"), Some(first)) => {
                 for (field, written) in header.fields.iter_mut().zip(std::iter::once(first).chain(words)) {
@@ -208,7 +209,9 @@ impl Header {
         match kind {
             Kind::List(_) if word == self.empty => Value::List(Vec::new()),
             Kind::List(plain) => Value::List(
-                word.split(self.set_separator.as_str()).map(|item| if item == self.unset { Value::Null } else { scalar(item, plain) }).collect(),
+                word.split(self.set_separator.as_str())
+                    .map(|item| if item == self.unset { Value::Null } else { scalar(item, plain) })
+                    .collect(),
             ),
             Kind::Text if word == self.empty => Value::from(""),
             Kind::Text => scalar(word, Plain::Text),
@@ -230,7 +233,8 @@ fn separator(written: &str) -> String {
 }
 
 fn kind(written: &str) -> Kind {
-    let inner = written.strip_prefix("set[").or_else(|| written.strip_prefix("vector[")).and_then(|inner| inner.strip_suffix(']'));
+    let inner =
+        written.strip_prefix("set[").or_else(|| written.strip_prefix("vector[")).and_then(|inner| inner.strip_suffix(']'));
     match (inner, written) {
         (Some("double" | "interval" | "time"), _) => Kind::List(Plain::Float),
         (Some("count" | "int" | "port"), _) => Kind::List(Plain::Whole),

@@ -14,7 +14,8 @@ fn audit_records_against_go_libaudit() {
     let mut different = Vec::new();
     for log in ["audit-ubuntu14.log", "audit-ubuntu16.log", "test3.log"] {
         let golden: Vec<Value> =
-            serde_json::from_str(&std::fs::read_to_string(folder.join(format!("{log}.golden"))).expect("it reads")).expect("JSON");
+            serde_json::from_str(&std::fs::read_to_string(folder.join(format!("{log}.golden"))).expect("it reads"))
+                .expect("JSON");
         let read = shared::read(&folder.join(log));
         for want in &golden {
             let serial = want["sequence"].to_string();
@@ -35,7 +36,11 @@ fn audit_records_against_go_libaudit() {
                 // go-libaudit names some values anew; what it derives is checked by its source field.
                 let ours = match name.as_str() {
                     "result" => &record[if record["res"].is_null() { "success" } else { "res" }],
-                    "saddr" | "syscall" | "arch" | "exit" | "sig" | "family" | "addr" if record[name].as_str() != value.as_str() => continue,
+                    "saddr" | "syscall" | "arch" | "exit" | "sig" | "family" | "addr"
+                        if record[name].as_str() != value.as_str() =>
+                    {
+                        continue;
+                    }
                     name => &record[name],
                 };
                 fields += 1;
@@ -88,7 +93,9 @@ fn audit_events_against_laurel() {
                     // LAUREL writes numbers in its own notation and gathers a0, a1, … in ARGV.
                     let ours = match (kind.as_str(), name.as_str()) {
                         ("EXECVE", "ARGV") => ours["argv"].clone(),
-                        ("PROCTITLE", "ARGV") => Value::from(ours["proctitle"].as_str().unwrap_or_default().split(' ').collect::<Vec<_>>()),
+                        ("PROCTITLE", "ARGV") => {
+                            Value::from(ours["proctitle"].as_str().unwrap_or_default().split(' ').collect::<Vec<_>>())
+                        }
                         (_, "ARGV" | "SADDR") | ("SOCKADDR", "saddr") => continue,
                         _ => ours[name].clone(),
                     };
@@ -155,7 +162,9 @@ fn zeek_tsv_equals_zeek_json() {
             }
         }
     }
-    println!("Zeek TSV equal to JSON: {same} of {events} events; {named} of {logs} logs named alike; {guessed} events also without `_path`");
+    println!(
+        "Zeek TSV equal to JSON: {same} of {events} events; {named} of {logs} logs named alike; {guessed} events also without `_path`"
+    );
     assert!(same * 1000 >= events * 999);
 }
 
@@ -165,8 +174,13 @@ fn without_path(event: &Seen) -> &'static str {
     native.as_object_mut().expect("an object").remove("_path");
     let mut decoder = "";
     let text = native.to_string();
-    reeve_decode::Decoder::new(reeve_decode::Hint::default())
-        .feed(1, 1, text.as_bytes(), jiff::Timestamp::UNIX_EPOCH, &mut |parsed| decoder = parsed.decoder);
+    reeve_decode::Decoder::new(reeve_decode::Hint::default()).feed(
+        1,
+        1,
+        text.as_bytes(),
+        jiff::Timestamp::UNIX_EPOCH,
+        &mut |parsed| decoder = parsed.decoder,
+    );
     decoder
 }
 
@@ -197,17 +211,25 @@ fn normal(event: &Seen) -> BTreeMap<String, Value> {
 #[test]
 fn syslog_files_against_plaso() {
     let Some(folder) = shared::data("linux/plaso") else { return };
-    let expected: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("expected.json")).expect("it reads")).expect("JSON");
+    let expected: Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("expected.json")).expect("it reads")).expect("JSON");
     let (mut values, mut same) = (0, 0);
     let mut different = Vec::new();
-    for file in ["syslog/syslog", "syslog/syslog_rsyslog", "syslog/syslog_rsyslog_traditional", "syslog/syslog_rsyslog_SyslogProtocol23Format"] {
+    for file in [
+        "syslog/syslog",
+        "syslog/syslog_rsyslog",
+        "syslog/syslog_rsyslog_traditional",
+        "syslog/syslog_rsyslog_SyslogProtocol23Format",
+    ] {
         let read = shared::read(&folder.join(file));
         let events: Vec<_> = only(&read).iter().filter(|event| event.decoder.starts_with("syslog.")).collect();
         let want = &expected[file][0];
         println!("{file}: {} messages, plaso {}", events.len(), want["counts"]["event_data"]);
         for case in want["events"].as_array().into_iter().flatten() {
             let Some(event) = events.get(case["event_data_index"].as_u64().unwrap_or(0) as usize) else { continue };
-            for (theirs, ours) in [("hostname", "hostname"), ("message_body", "message"), ("pid", "procid"), ("reporter", "app_name")] {
+            for (theirs, ours) in
+                [("hostname", "hostname"), ("message_body", "message"), ("pid", "procid"), ("reporter", "app_name")]
+            {
                 let want = &case["values"][theirs];
                 if want.is_null() {
                     continue;

@@ -27,9 +27,21 @@ const EXPLAINED: &[(&str, i64, &str)] = &[
         17,
         "not closed properly: the 17th record was written but not yet counted in the header that libevtx follows",
     ),
-    ("Microsoft-Windows-HelloForBusiness%4Operational.evtx", 6, "not closed properly: a 6th, half-written record; named `evtx.record_damaged`"),
-    ("sample-with-zero-data-size-event.evtx", 449, "libevtx leaves the chunk at a record of size 0 and carves 147, we go on at its next record"),
-    ("sample_with_a_bad_chunk_magic.evtx", 301, "libevtx ends at the chunk without magic and carves 163, we go on at the next chunk; one record is half written"),
+    (
+        "Microsoft-Windows-HelloForBusiness%4Operational.evtx",
+        6,
+        "not closed properly: a 6th, half-written record; named `evtx.record_damaged`",
+    ),
+    (
+        "sample-with-zero-data-size-event.evtx",
+        449,
+        "libevtx leaves the chunk at a record of size 0 and carves 147, we go on at its next record",
+    ),
+    (
+        "sample_with_a_bad_chunk_magic.evtx",
+        301,
+        "libevtx ends at the chunk without magic and carves 163, we go on at the next chunk; one record is half written",
+    ),
 ];
 
 fn check(archive: &str, expected: &str) {
@@ -42,7 +54,8 @@ fn check(archive: &str, expected: &str) {
         files += 1;
         let source = format!("{}!{name}", archive.display());
         let events = read.events.get(&source).map_or(&[][..], Vec::as_slice);
-        let live: Vec<_> = events.iter().filter(|event| event.head.is_some() && !event.codes.contains(&"evtx.recovered")).collect();
+        let live: Vec<_> =
+            events.iter().filter(|event| event.head.is_some() && !event.codes.contains(&"evtx.recovered")).collect();
         recovered += events.iter().filter(|event| event.codes.contains(&"evtx.recovered")).count();
         unread += events.iter().filter(|event| event.head.is_none()).count();
         records += live.len();
@@ -53,9 +66,10 @@ fn check(archive: &str, expected: &str) {
             *by_id.entry(format!("{channel}/{id}")).or_default() += 1;
         }
         let stopped = want["exit"].as_i64() != Some(0);
-        let ids_same = stopped || want["by_channel_event_id"].as_object().is_none_or(|ids| {
-            ids.len() == by_id.len() && ids.iter().all(|(id, count)| by_id.get(id) == count.as_i64().as_ref())
-        });
+        let ids_same = stopped
+            || want["by_channel_event_id"].as_object().is_none_or(|ids| {
+                ids.len() == by_id.len() && ids.iter().all(|(id, count)| by_id.get(id) == count.as_i64().as_ref())
+            });
         if live.len() as i64 == count && ids_same {
             same += 1;
         } else {
@@ -67,12 +81,17 @@ fn check(archive: &str, expected: &str) {
     }
     let codes: std::collections::BTreeSet<_> = read.all().flat_map(|(_, event)| event.codes.iter().copied()).collect();
     println!("problems named: {codes:?}");
-    println!("{}: {same} of {files} files agree with libevtx; {records} records, {recovered} recovered, {unread} unread", archive.display());
+    println!(
+        "{}: {same} of {files} files agree with libevtx; {records} records, {recovered} recovered, {unread} unread",
+        archive.display()
+    );
     for (name, ours, theirs, ids_same) in &differences {
         println!("  differs: {name}: ours {ours}, libevtx {theirs}, event ids {}", if *ids_same { "same" } else { "differ" });
     }
-    let unexplained: Vec<_> =
-        differences.iter().filter(|(name, ours, ..)| !EXPLAINED.iter().any(|(known, count, _)| name.ends_with(known) && count == ours)).collect();
+    let unexplained: Vec<_> = differences
+        .iter()
+        .filter(|(name, ours, ..)| !EXPLAINED.iter().any(|(known, count, _)| name.ends_with(known) && count == ours))
+        .collect();
     assert!(unexplained.is_empty(), "differences without an explanation: {unexplained:?}");
 }
 
@@ -84,7 +103,10 @@ fn attack_samples() {
 
 #[test]
 fn parser_samples() {
-    check("windows/evtx-parser/omerbenamram-evtx-samples.zip", "windows/evtx-parser/omerbenamram-evtx-samples.expected-libevtx.json");
+    check(
+        "windows/evtx-parser/omerbenamram-evtx-samples.zip",
+        "windows/evtx-parser/omerbenamram-evtx-samples.expected-libevtx.json",
+    );
     check("windows/evtx-parser/artemis-evtx.zip", "windows/evtx-parser/artemis-evtx.expected-libevtx.json");
 }
 

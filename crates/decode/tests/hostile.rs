@@ -217,7 +217,22 @@ fn rsyslog_testbench_does_not_break_us() {
 #[test]
 fn a_decoder_takes_any_bytes() {
     let mut decoder = Decoder::new(Hint::default());
-    for raw in [&b""[..], b"\0", b"ElfChnk\0", b"ElfFile\0", b"\xff\xfe", b"<", b"<1", b"<>", b"{", b"[", b"[{", b"type=", b"#", b"__CURSOR="] {
+    for raw in [
+        &b""[..],
+        b"\0",
+        b"ElfChnk\0",
+        b"ElfFile\0",
+        b"\xff\xfe",
+        b"<",
+        b"<1",
+        b"<>",
+        b"{",
+        b"[",
+        b"[{",
+        b"type=",
+        b"#",
+        b"__CURSOR=",
+    ] {
         decoder.feed(1, 1, raw, jiff::Timestamp::UNIX_EPOCH, &mut |_| {});
     }
     decoder.flush(&mut |_| {});

@@ -36,7 +36,11 @@ fn main() {
     let engine = Engine::new(&set);
     let compiled = start.elapsed();
     let (groups, automata, texts) = engine.size();
-    println!("{} rules loaded in {loaded:.2?} ({} problems), compiled in {compiled:.2?}: {groups} groups, {automata} automata, {texts} texts", set.len(), problems.len());
+    println!(
+        "{} rules loaded in {loaded:.2?} ({} problems), compiled in {compiled:.2?}: {groups} groups, {automata} automata, {texts} texts",
+        set.len(),
+        problems.len()
+    );
     for problem in problems.iter().filter(|problem| !problem.reason.starts_with("not used")).take(40) {
         println!("  {problem}");
     }

@@ -39,7 +39,10 @@ impl Evidence {
     /// What an event says of itself, with the place it was read from and the fields that matched.
     pub fn new(parsed: &Parsed<'_>, source: &str, record: Value, fields: Vec<(String, String)>) -> Self {
         let text = |names: &[&str]| {
-            let value = names.iter().filter_map(|name| parsed.field(name)).find_map(|value| value.text().filter(|text| !text.is_empty()))?;
+            let value = names
+                .iter()
+                .filter_map(|name| parsed.field(name))
+                .find_map(|value| value.text().filter(|text| !text.is_empty()))?;
             Some(value.into_owned())
         };
         let head = parsed.head.as_ref();
@@ -52,7 +55,16 @@ impl Evidence {
             event_id: head.map(|head| head.event_id),
             fields,
             host: computer.or_else(|| text(&["hostname", "node", "NODE", "_HOSTNAME", "host.name", "Hostname", "host"])),
-            user: text(&["User", "SubjectUserName", "TargetUserName", "SYSCALL.UID", "parsed.user", "user.name", "user", "userIdentity.userName"]),
+            user: text(&[
+                "User",
+                "SubjectUserName",
+                "TargetUserName",
+                "SYSCALL.UID",
+                "parsed.user",
+                "user.name",
+                "user",
+                "userIdentity.userName",
+            ]),
             at: parsed.time.map(|time| time.at),
             raw_sha256: Some(hex::encode(Sha256::digest(&parsed.raw))),
         }
@@ -207,7 +219,8 @@ impl Finding {
         if !self.rule.modified.is_empty() {
             analytic["version"] = json!(self.rule.modified);
         }
-        let attacks: Vec<Value> = attack::of_tags(&self.rule.tags).into_iter().map(|(technique, tactic)| attack_json(technique, tactic)).collect();
+        let attacks: Vec<Value> =
+            attack::of_tags(&self.rule.tags).into_iter().map(|(technique, tactic)| attack_json(technique, tactic)).collect();
         let times: Vec<i64> = self.evidence.iter().filter_map(|piece| Some(piece.at?.as_millisecond())).collect();
         let mut info = json!({
             "uid": self.uid,
@@ -239,7 +252,9 @@ impl Finding {
                 rule.insert(name.to_owned(), json!(text));
             }
         }
-        for (name, list) in [("references", &self.rule.references), ("falsepositives", &self.rule.falsepositives), ("tags", &self.rule.tags)] {
+        for (name, list) in
+            [("references", &self.rule.references), ("falsepositives", &self.rule.falsepositives), ("tags", &self.rule.tags)]
+        {
             if !list.is_empty() {
                 rule.insert(name.to_owned(), json!(list));
             }

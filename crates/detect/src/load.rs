@@ -154,7 +154,9 @@ impl Loader {
         let result = match opened {
             Err(error) => return self.problem(name, 0, format!("cannot be read: {error}")),
             Ok((file, [b'P', b'K', 3, 4], 4)) => self.zip(name, file),
-            Ok((file, [0x28, 0xb5, 0x2f, 0xfd], 4)) => zstd::stream::read::Decoder::new(file).and_then(|unpacked| self.tar(name, unpacked)),
+            Ok((file, [0x28, 0xb5, 0x2f, 0xfd], 4)) => {
+                zstd::stream::read::Decoder::new(file).and_then(|unpacked| self.tar(name, unpacked))
+            }
             Ok((file, [0x1f, 0x8b, ..], 2..)) => self.tar(name, flate2::read::MultiGzDecoder::new(file)),
             Ok((file, ..)) if name.ends_with(".tar") => self.tar(name, file),
             Ok((file, ..)) => self.reader(name, file, named),

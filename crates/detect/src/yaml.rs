@@ -19,7 +19,10 @@ pub(crate) struct Node {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
     /// Text as written, and whether it was written without quotes: `null` is a null, `'null'` is a word.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     /// Entries in order; the line of each key is kept.
     Map(Vec<(String, Node)>),

@@ -36,7 +36,11 @@ impl Sink for Count<'_> {
 
 fn folder(path: &str) -> String {
     let member = path.rsplit('!').next().unwrap_or(path);
-    format!("{}|{}", member.rsplit_once('/').map_or("", |(folder, _)| folder), if path.ends_with(".evtx") { "evtx" } else { "json" })
+    format!(
+        "{}|{}",
+        member.rsplit_once('/').map_or("", |(folder, _)| folder),
+        if path.ends_with(".evtx") { "evtx" } else { "json" }
+    )
 }
 
 /// Rule id and count per folder, out of the `info.yml` files.
@@ -52,7 +56,8 @@ fn expectations(archive: &std::path::Path) -> Vec<(String, String, u64)> {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut member, &mut text).unwrap();
         let after = |key: &str| text.split(key).nth(1).map(|rest| rest.lines().next().unwrap().trim().to_owned());
-        let rule = text.split("rule_metadata:").nth(1).unwrap().split("id:").nth(1).unwrap().lines().next().unwrap().trim().to_owned();
+        let rule =
+            text.split("rule_metadata:").nth(1).unwrap().split("id:").nth(1).unwrap().lines().next().unwrap().trim().to_owned();
         let count = after("match_count:").and_then(|count| count.parse().ok()).unwrap_or(1);
         expected.push((name.trim_end_matches("/info.yml").to_owned(), rule, count));
     }
@@ -69,7 +74,8 @@ fn each_recording_fires_its_rule() {
     assert!(rules.len() > 3_600, "{} rules", rules.len());
     // The archive also carries rules its authors gave up; every other one must be usable.
     let given_up = |path: &str| ["!unsupported/", "!deprecated/"].iter().any(|folder| path.contains(folder));
-    let unexpected: Vec<_> = problems.iter().filter(|problem| !given_up(&problem.path) && !problem.reason.contains("placeholder")).collect();
+    let unexpected: Vec<_> =
+        problems.iter().filter(|problem| !given_up(&problem.path) && !problem.reason.contains("placeholder")).collect();
     assert!(unexpected.is_empty(), "{unexpected:#?}");
     let archive = data.join("sigma/regression_data.zip");
     let engine = Engine::new(&rules);

@@ -8,14 +8,17 @@ use reeve_detect::{Engine, Finding, RuleSet, Scratch};
 const FAILED: &str = "title: failed\nname: failed\nid: f\nlogsource: {product: windows, service: security}\ndetection:\n  s: {EventID: 4625}\n  condition: s\n";
 
 fn correlated(correlation: &str, events: &[(&str, &str, u32)]) -> usize {
-    let text = format!("{FAILED}---\ntitle: worked\nname: worked\nid: w\nlogsource: {{product: windows, service: security}}\ndetection:\n  s: {{EventID: 4624}}\n  condition: s\n---\n{correlation}");
+    let text = format!(
+        "{FAILED}---\ntitle: worked\nname: worked\nid: w\nlogsource: {{product: windows, service: security}}\ndetection:\n  s: {{EventID: 4624}}\n  condition: s\n---\n{correlation}"
+    );
     let (set, problems) = RuleSet::from_texts([("t.yml", text.as_str())]);
     assert!(problems.is_empty(), "{problems:?}");
     let engine = Engine::new(&set);
     let mut scratch = Scratch::new();
     let mut found = 0;
     for (at, user, id) in events {
-        let raw = format!(r#"{{"Channel":"Security","EventID":{id},"TargetUserName":"{user}","EventTime":"2024-01-01T00:{at}Z"}}"#);
+        let raw =
+            format!(r#"{{"Channel":"Security","EventID":{id},"TargetUserName":"{user}","EventTime":"2024-01-01T00:{at}Z"}}"#);
         Decoder::new(Hint::default()).feed(1, 1, raw.as_bytes(), Timestamp::UNIX_EPOCH, &mut |parsed| {
             engine.evaluate(&parsed, &mut scratch, &mut |one| found += usize::from(one.rule.is_correlation()));
         });
@@ -40,7 +43,11 @@ fn value_count_counts_distinct_values() {
 
 #[test]
 fn temporal_wants_all_rules_and_ordered_their_order() {
-    let rule = |kind: &str| format!("title: c\nid: c\ncorrelation:\n  type: {kind}\n  rules: [failed, worked]\n  group-by: [TargetUserName]\n  timespan: 1m\n");
+    let rule = |kind: &str| {
+        format!(
+            "title: c\nid: c\ncorrelation:\n  type: {kind}\n  rules: [failed, worked]\n  group-by: [TargetUserName]\n  timespan: 1m\n"
+        )
+    };
     assert_eq!(correlated(&rule("temporal"), &[("00:00", "a", 4625), ("00:01", "a", 4625)]), 0);
     assert_eq!(correlated(&rule("temporal"), &[("00:00", "a", 4624), ("00:01", "a", 4625)]), 1);
     assert_eq!(correlated(&rule("temporal_ordered"), &[("00:00", "a", 4624), ("00:01", "a", 4625)]), 0);
@@ -53,7 +60,12 @@ fn one_bad_rule_never_stops_the_others() {
         ("a.yml", "title: a\nlogsource: {product: windows}\ndetection:\n  s:\n    F|nope: x\n  condition: s\n", 5, "`nope`"),
         ("b.yml", "title: b\nlogsource: {product: windows}\ndetection:\n  s: {F: x}\n  condition: t\n", 5, "`t`"),
         ("c.yml", "title: c\nlogsource: [\n", 3, "YAML"),
-        ("d.yml", "title: d\nlogsource: {product: windows}\ndetection:\n  s:\n    F|re: '(['\n  condition: s\n", 5, "regular expression"),
+        (
+            "d.yml",
+            "title: d\nlogsource: {product: windows}\ndetection:\n  s:\n    F|re: '(['\n  condition: s\n",
+            5,
+            "regular expression",
+        ),
     ];
     let texts = bad.iter().map(|(name, text, ..)| (*name, *text)).chain([("good.yml", FAILED)]);
     let (set, problems) = RuleSet::from_texts(texts);

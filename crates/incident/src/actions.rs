@@ -83,20 +83,27 @@ pub(crate) fn of_command(name: &str, cmd_line: &str) -> Option<Action> {
     let cmd = cmd_line.to_lowercase();
     let words: Vec<&str> = cmd.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
     let base = |word: &str| word.rsplit(['/', '\\']).next().unwrap_or(word).trim_end_matches(".exe").to_owned();
-    let name = if name.is_empty() { words.first().map(|word| base(word)).unwrap_or_default() } else { base(&name.to_lowercase()) };
+    let name =
+        if name.is_empty() { words.first().map(|word| base(word)).unwrap_or_default() } else { base(&name.to_lowercase()) };
     let shell = is_shell(&name);
-    if cmd.contains("/dev/tcp/") || (matches!(name.as_str(), "nc" | "ncat" | "socat" | "netcat") && (cmd.contains(" -e") || cmd.contains("exec:"))) {
+    if cmd.contains("/dev/tcp/")
+        || (matches!(name.as_str(), "nc" | "ncat" | "socat" | "netcat") && (cmd.contains(" -e") || cmd.contains("exec:")))
+    {
         return Some(REVERSE_SHELL);
     }
     if shell {
         // A shell that only wraps one command means what the command means; the command itself is an event of its own.
-        return (matches!(name.as_str(), "powershell" | "pwsh") && (cmd.contains(" -e") || cmd.contains("iex") || cmd.contains("downloadstring"))).then_some(POWERSHELL);
+        return (matches!(name.as_str(), "powershell" | "pwsh")
+            && (cmd.contains(" -e") || cmd.contains("iex") || cmd.contains("downloadstring")))
+        .then_some(POWERSHELL);
     }
     let has = |word: &str| words.contains(&word);
     let any = |parts: &[&str]| parts.iter().any(|part| cmd.contains(part));
     Some(match name.as_str() {
         "sudo" | "doas" => {
-            if words.iter().skip(1).any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains('l')) && words.len() <= 3 {
+            if words.iter().skip(1).any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains('l'))
+                && words.len() <= 3
+            {
                 GROUPS
             } else {
                 SUDO
@@ -104,7 +111,9 @@ pub(crate) fn of_command(name: &str, cmd_line: &str) -> Option<Action> {
         }
         "pkexec" => SETUID,
         "whoami" | "id" | "w" | "who" | "last" | "lastlog" | "users" | "groups" | "quser" | "qwinsta" | "logname" => USERS,
-        "hostname" | "uname" | "lsb_release" | "hostnamectl" | "lscpu" | "dmesg" | "systeminfo" | "uptime" | "lsmod" | "arch" => SYSTEM,
+        "hostname" | "uname" | "lsb_release" | "hostnamectl" | "lscpu" | "dmesg" | "systeminfo" | "uptime" | "lsmod" | "arch" => {
+            SYSTEM
+        }
         "ps" | "pstree" | "tasklist" | "pgrep" => PROCESSES,
         "ss" | "netstat" | "lsof" => CONNECTIONS,
         "ip" | "ifconfig" | "route" | "arp" | "ipconfig" | "iptables" | "nft" | "resolvectl" => NETWORK,
@@ -130,20 +139,42 @@ pub(crate) fn of_command(name: &str, cmd_line: &str) -> Option<Action> {
         "wget" if any(&["--post-file", "--body-file"]) => over(&cmd),
         "rclone" | "gsutil" | "azcopy" | "megacmd" => UPLOAD_CLOUD,
         "curl" | "wget" | "fetch" | "certutil" | "bitsadmin" | "ftp" | "tftp" => FETCH,
-        "ssh" if words.iter().any(|word| matches!(*word, "-r" | "-d" | "-l") && cmd.contains(':') && cmd.contains(" -n")) && any(&[" -r ", " -d "]) => TUNNEL,
+        "ssh"
+            if words.iter().any(|word| matches!(*word, "-r" | "-d" | "-l") && cmd.contains(':') && cmd.contains(" -n"))
+                && any(&[" -r ", " -d "]) =>
+        {
+            TUNNEL
+        }
         "chisel" | "frpc" | "ngrok" | "cloudflared" => TUNNEL,
         "pg_dump" | "pg_dumpall" | "mysqldump" | "mongodump" | "sqlcmd" => DATABASE,
-        "tar" | "zip" | "7z" | "7za" | "rar" | "gzip" | "bzip2" | "xz" | "zstd" if packs(&name, &words) && !any(&["-cf /dev/null"]) => ARCHIVE,
+        "tar" | "zip" | "7z" | "7za" | "rar" | "gzip" | "bzip2" | "xz" | "zstd"
+            if packs(&name, &words) && !any(&["-cf /dev/null"]) =>
+        {
+            ARCHIVE
+        }
         "split" | "dd" => STAGE,
         "mimikatz" | "procdump" | "nanodump" | "lazagne" => LSASS,
         "reg" if any(&[" save ", " export "]) && any(&["\\sam", "\\security", "\\system"]) => SAM,
         "reg" if cmd.contains(" add ") && cmd.contains("\\run") => RUN_KEY,
         "hydra" | "medusa" | "ncrack" | "john" | "hashcat" | "sshpass" => GUESS,
-        "touch" if words.iter().any(|word| matches!(*word, "-r" | "-d" | "-t") || word.starts_with("--date") || word.starts_with("--reference")) => TIMESTOMP,
-        "truncate" | "shred" | "rm" | "unlink" | "sed" | "cp" | "mv" | "tee" | "cat" | "ln" | "del" | "wipe" => return of_files(&name, &cmd, &words),
-        "grep" | "egrep" | "fgrep" | "rg" | "awk" | "head" | "tail" | "less" | "more" | "strings" | "base64" | "xxd" | "vi" | "vim" | "nano" | "type" | "findstr" => return of_files(&name, &cmd, &words),
+        "touch"
+            if words.iter().any(|word| {
+                matches!(*word, "-r" | "-d" | "-t") || word.starts_with("--date") || word.starts_with("--reference")
+            }) =>
+        {
+            TIMESTOMP
+        }
+        "truncate" | "shred" | "rm" | "unlink" | "sed" | "cp" | "mv" | "tee" | "cat" | "ln" | "del" | "wipe" => {
+            return of_files(&name, &cmd, &words);
+        }
+        "grep" | "egrep" | "fgrep" | "rg" | "awk" | "head" | "tail" | "less" | "more" | "strings" | "base64" | "xxd" | "vi"
+        | "vim" | "nano" | "type" | "findstr" => return of_files(&name, &cmd, &words),
         "find" | "ls" | "du" | "df" | "tree" | "locate" | "dir" | "stat" | "mount" | "lsblk" => {
-            if any(&["/.ssh"]) { KEYS } else { FILES }
+            if any(&["/.ssh"]) {
+                KEYS
+            } else {
+                FILES
+            }
         }
         _ => return None,
     })
@@ -168,7 +199,13 @@ pub(crate) fn of_file(path: &str, activity_id: u32) -> Option<Action> {
             () if lower.contains("/systemd/system/") || lower.contains("/systemd/user/") => UNIT,
             () if lower.contains("/etc/cron") || lower.contains("/spool/cron/") => CRON,
             () if lower.ends_with("/etc/rc.local") || lower.contains("/etc/init.d/") => RC,
-            () if lower.ends_with("/.bashrc") || lower.ends_with("/.profile") || lower.contains("/etc/profile") || lower.ends_with("/.bash_profile") => PROFILE,
+            () if lower.ends_with("/.bashrc")
+                || lower.ends_with("/.profile")
+                || lower.contains("/etc/profile")
+                || lower.ends_with("/.bash_profile") =>
+            {
+                PROFILE
+            }
             () if lower.ends_with("/ld.so.preload") => PRELOAD,
             () if lower.contains("\\start menu\\programs\\startup\\") => RUN_KEY,
             () => return None,
@@ -179,7 +216,12 @@ pub(crate) fn of_file(path: &str, activity_id: u32) -> Option<Action> {
 
 /// Whether a path is a log that others rely on.
 pub(crate) fn is_log(path: &str) -> bool {
-    (path.contains("/var/log/") || path.ends_with("/wtmp") || path.ends_with("/btmp") || path.ends_with("/lastlog") || path.ends_with("/utmp")) && !path.ends_with("/var/log/")
+    (path.contains("/var/log/")
+        || path.ends_with("/wtmp")
+        || path.ends_with("/btmp")
+        || path.ends_with("/lastlog")
+        || path.ends_with("/utmp"))
+        && !path.ends_with("/var/log/")
 }
 
 fn is_history(path: &str) -> bool {
@@ -187,11 +229,34 @@ fn is_history(path: &str) -> bool {
 }
 
 pub(crate) fn is_shell(name: &str) -> bool {
-    matches!(name, "sh" | "bash" | "dash" | "ash" | "zsh" | "ksh" | "fish" | "cmd" | "powershell" | "pwsh" | "busybox" | "su" | "env" | "nohup" | "setsid" | "timeout" | "xargs" | "script" | "screen" | "tmux")
+    matches!(
+        name,
+        "sh" | "bash"
+            | "dash"
+            | "ash"
+            | "zsh"
+            | "ksh"
+            | "fish"
+            | "cmd"
+            | "powershell"
+            | "pwsh"
+            | "busybox"
+            | "su"
+            | "env"
+            | "nohup"
+            | "setsid"
+            | "timeout"
+            | "xargs"
+            | "script"
+            | "screen"
+            | "tmux"
+    )
 }
 
 fn stops_logging(cmd: &str) -> bool {
-    let service = ["rsyslog", "syslog", "auditd", "journald", "auditbeat", "filebeat", "falco", "osquery", "sysmon"].iter().any(|name| cmd.contains(name));
+    let service = ["rsyslog", "syslog", "auditd", "journald", "auditbeat", "filebeat", "falco", "osquery", "sysmon"]
+        .iter()
+        .any(|name| cmd.contains(name));
     service && !cmd.contains(" start ") && !cmd.contains(" status")
 }
 
@@ -199,7 +264,9 @@ fn uploads(words: &[&str]) -> bool {
     // Words are in lower case: `-t` is curl's -T (or telnet's -t, which nobody uses), `-f` may be -F or -f.
     words.iter().enumerate().any(|(at, word)| {
         let next = words.get(at + 1).copied().unwrap_or("");
-        matches!(*word, "-t" | "--upload-file") || word.starts_with("--upload-file=") || (matches!(*word, "-f" | "--form" | "-d" | "--data" | "--data-binary") && next.contains('@'))
+        matches!(*word, "-t" | "--upload-file")
+            || word.starts_with("--upload-file=")
+            || (matches!(*word, "-f" | "--form" | "-d" | "--data" | "--data-binary") && next.contains('@'))
     })
 }
 
@@ -210,7 +277,10 @@ fn over(cmd: &str) -> Action {
 fn packs(name: &str, words: &[&str]) -> bool {
     let rest = words.get(1..).unwrap_or_default();
     match name {
-        "tar" => rest.first().is_some_and(|word| word.trim_start_matches('-').contains('c') && !word.starts_with("--")) || rest.iter().any(|word| *word == "--create" || (word.starts_with("-c") && word.len() < 6)),
+        "tar" => {
+            rest.first().is_some_and(|word| word.trim_start_matches('-').contains('c') && !word.starts_with("--"))
+                || rest.iter().any(|word| *word == "--create" || (word.starts_with("-c") && word.len() < 6))
+        }
         "zip" | "7z" | "7za" | "rar" => true,
         _ => !rest.iter().any(|word| matches!(*word, "-d" | "--decompress" | "-t" | "-l")),
     }
@@ -257,9 +327,34 @@ fn secret(path: &str) -> Option<Action> {
     let base = path.rsplit(['/', '\\']).next().unwrap_or(path);
     Some(match () {
         () if path.ends_with("/etc/shadow") || path.ends_with("/etc/gshadow") || base == "shadow-" => SHADOW,
-        () if base.starts_with("id_") && !path.ends_with(".pub") || path.ends_with(".pem") || path.ends_with(".key") || path.ends_with(".ppk") => KEYS,
+        () if base.starts_with("id_") && !path.ends_with(".pub")
+            || path.ends_with(".pem")
+            || path.ends_with(".key")
+            || path.ends_with(".ppk") =>
+        {
+            KEYS
+        }
         () if is_history(path) => HISTORY_READ,
-        () if base.starts_with("wp-config") || matches!(base, ".env" | ".pgpass" | ".my.cnf" | ".netrc" | ".git-credentials" | "credentials" | "config.ini" | "secrets.yml" | "web.config" | "unattend.xml" | "database.yml" | "settings.py" | "config.php") => SECRETS,
+        () if base.starts_with("wp-config")
+            || matches!(
+                base,
+                ".env"
+                    | ".pgpass"
+                    | ".my.cnf"
+                    | ".netrc"
+                    | ".git-credentials"
+                    | "credentials"
+                    | "config.ini"
+                    | "secrets.yml"
+                    | "web.config"
+                    | "unattend.xml"
+                    | "database.yml"
+                    | "settings.py"
+                    | "config.php"
+            ) =>
+        {
+            SECRETS
+        }
         () if base.ends_with(".kdbx") || base == "ntds.dit" => SAM,
         () => return None,
     })

@@ -10,8 +10,8 @@ mod walk; // causes and consequences
 mod world; // hosts, processes, sessions
 
 pub use model::{
-    Action, Actor, Because, Citation, Edge, Error, EventRow, Events, FindingRef, Incident, Link, Options, Order, ProcessNode, Seed, Step, Tactic,
-    Technique, Want,
+    Action, Actor, Because, Citation, Edge, Error, EventRow, Events, FindingRef, Incident, Link, Options, Order, ProcessNode,
+    Seed, Step, Tactic, Technique, Want,
 };
 pub use story::story;
 
@@ -29,7 +29,12 @@ const LEADS_SOMEWHERE: usize = 3;
 pub fn reconstruct(events: &dyn Events, findings: &[FindingRef], seed: &Seed, options: &Options) -> Result<Incident, Error> {
     let mut records = match seed {
         Seed::Record(record) => vec![*record],
-        Seed::Finding(id) => findings.iter().find(|finding| finding.id == *id).ok_or_else(|| Error::SeedUnknown { seed: seed.to_string() })?.records.clone(),
+        Seed::Finding(id) => findings
+            .iter()
+            .find(|finding| finding.id == *id)
+            .ok_or_else(|| Error::SeedUnknown { seed: seed.to_string() })?
+            .records
+            .clone(),
     };
     records.sort_unstable();
     records.truncate(SEEDS_MAX);

@@ -122,7 +122,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { before: SignedDuration::from_hours(12), after: SignedDuration::from_hours(24), events_max: 100_000, processes_max: 20_000 }
+        Self {
+            before: SignedDuration::from_hours(12),
+            after: SignedDuration::from_hours(24),
+            events_max: 100_000,
+            processes_max: 20_000,
+        }
     }
 }
 

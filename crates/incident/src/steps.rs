@@ -7,7 +7,10 @@ use reeve_record::{Certainty, RecordId};
 
 use crate::{
     actions::{self, of_command, of_file},
-    model::{Action, Actor, Because, Citation, Edge, EventRow, FindingRef, Incident, Link, Order, ProcessNode, Seed, Step, Tactic, Technique},
+    model::{
+        Action, Actor, Because, Citation, Edge, EventRow, FindingRef, Incident, Link, Order, ProcessNode, Seed, Step, Tactic,
+        Technique,
+    },
     walk::{Marked, Origin, plain},
     world::{EventId, ProcessId, World},
 };
@@ -40,7 +43,8 @@ pub(crate) fn tell(world: &World, marked: &Marked, findings: &[FindingRef], seed
         // Looking around is one act, whatever was looked at.
         let kind = if action.tactic == Tactic::Discovery && action != actions::SCAN { "discovery" } else { action.technique };
         // Each account's sign-ins are a story of their own.
-        let account = if world.events[*id].class_uid == 3002 { world.events[*id].get("user.name").to_owned() } else { String::new() };
+        let account =
+            if world.events[*id].class_uid == 3002 { world.events[*id].get("user.name").to_owned() } else { String::new() };
         let key = (host.clone(), kind, account);
         match open.get(&key).copied().filter(|at| time.duration_since(groups[*at].until) <= GAP) {
             Some(at) => {
@@ -75,7 +79,11 @@ impl<'w> Judge<'w> {
             finding.records.iter().for_each(|record| by_record.entry(*record).or_default().push(finding));
         }
         let origins = marked.events.values().chain(marked.processes.values()).chain(marked.files.values());
-        let effective = origins.filter(|origin| matches!(origin.link, Link::WebRequest | Link::FileWriteExecute)).filter_map(|origin| origin.event).filter(|id| world.events[*id].class_uid == 4002).collect();
+        let effective = origins
+            .filter(|origin| matches!(origin.link, Link::WebRequest | Link::FileWriteExecute))
+            .filter_map(|origin| origin.event)
+            .filter(|id| world.events[*id].class_uid == 4002)
+            .collect();
         let seeds = marked.events.iter().filter(|(_, origin)| origin.link == Link::Finding).map(|(id, _)| *id).collect();
         Self { world, marked, findings: by_record, effective, scanning: scanning(world, marked), seeds }
     }
@@ -88,9 +96,18 @@ impl<'w> Judge<'w> {
     fn action(&self, id: EventId, origin: Origin) -> Option<Action> {
         let own = self.own(id, origin);
         let family = |uid: &str| uid.split('.').next().unwrap_or_default().to_owned();
-        let named = self.findings_of(id).filter(|finding| finding.severity_id >= 3 || own.is_some()).flat_map(|finding| &finding.techniques).filter_map(|uid| actions::by_technique(uid));
+        let named = self
+            .findings_of(id)
+            .filter(|finding| finding.severity_id >= 3 || own.is_some())
+            .flat_map(|finding| &finding.techniques)
+            .filter_map(|uid| actions::by_technique(uid));
         match own {
-            Some(own) => Some(named.filter(|action| family(action.technique) == family(own.technique)).find(|action| action.technique.contains('.')).unwrap_or(own)),
+            Some(own) => Some(
+                named
+                    .filter(|action| family(action.technique) == family(own.technique))
+                    .find(|action| action.technique.contains('.'))
+                    .unwrap_or(own),
+            ),
             None => named.into_iter().next().or_else(|| self.seeds.contains(&id).then_some(actions::SCRIPT)),
         }
     }
@@ -120,7 +137,9 @@ impl<'w> Judge<'w> {
             (1008, 1 | 2) => Some(actions::CLEAR_EVENT_LOG),
             (1008, 7 | 10) => Some(actions::STOP_LOGGING),
             (1002, 1) => Some(actions::MODULE),
-            (201_002, 2 | 3) => event.get("reg_value.path").to_lowercase().contains("\\currentversion\\run").then_some(actions::RUN_KEY),
+            (201_002, 2 | 3) => {
+                event.get("reg_value.path").to_lowercase().contains("\\currentversion\\run").then_some(actions::RUN_KEY)
+            }
             (201_004, 1) => Some(actions::WINDOWS_SERVICE),
             _ => None,
         }
@@ -132,13 +151,30 @@ impl<'w> Judge<'w> {
             return Some(actions::WEB_SHELL);
         }
         // Session records of the system itself are no doing of the one who signs in.
-        let keeper = ["sshd", "login", "sudo", "su", "useradd", "systemd-logind", "cron", "rsyslogd", "systemd-journald", "in:imuxsock", "rs:main"].iter().any(|name| {
-            event.get("actor.process.name").starts_with(name) || event.get("actor.process.file.path").rsplit('/').next() == Some(name)
+        let keeper = [
+            "sshd",
+            "login",
+            "sudo",
+            "su",
+            "useradd",
+            "systemd-logind",
+            "cron",
+            "rsyslogd",
+            "systemd-journald",
+            "in:imuxsock",
+            "rs:main",
+        ]
+        .iter()
+        .any(|name| {
+            event.get("actor.process.name").starts_with(name)
+                || event.get("actor.process.file.path").rsplit('/').next() == Some(name)
         });
         if keeper {
             return None;
         }
-        of_file(path, activity).or_else(|| (activity == 4 && self.marked.files.contains_key(&(event.host.clone(), path.to_owned()))).then_some(actions::DELETE))
+        of_file(path, activity).or_else(|| {
+            (activity == 4 && self.marked.files.contains_key(&(event.host.clone(), path.to_owned()))).then_some(actions::DELETE)
+        })
     }
 
     fn request(&self, id: EventId) -> Action {
@@ -165,7 +201,8 @@ impl<'w> Judge<'w> {
         let event = &self.world.events[id];
         let outside = self.marked.addresses.contains_key(event.get("dst_endpoint.ip"));
         let name = self.world.actor[id].map_or("", |process| self.world.processes[process].name.as_str());
-        (outside && matches!(name, "sh" | "bash" | "dash" | "zsh" | "nc" | "ncat" | "socat" | "powershell.exe")).then_some(actions::REVERSE_SHELL)
+        (outside && matches!(name, "sh" | "bash" | "dash" | "zsh" | "nc" | "ncat" | "socat" | "powershell.exe"))
+            .then_some(actions::REVERSE_SHELL)
     }
 
     fn step(&self, index: usize, group: &Group, _: &[Group]) -> Step {
@@ -179,7 +216,8 @@ impl<'w> Judge<'w> {
         }
         let omitted = records.len().saturating_sub(RECORDS_MAX);
         records.truncate(RECORDS_MAX);
-        let mut findings: Vec<String> = group.events.iter().flat_map(|id| self.findings_of(*id)).map(|finding| finding.id.clone()).collect();
+        let mut findings: Vec<String> =
+            group.events.iter().flat_map(|id| self.findings_of(*id)).map(|finding| finding.id.clone()).collect();
         findings.sort();
         findings.dedup();
         let action = self.title_action(group);
@@ -193,7 +231,11 @@ impl<'w> Judge<'w> {
             actor: self.actor(group),
             action: self.claim(group, action),
             tactic: action.tactic.name().to_owned(),
-            technique: Technique { uid: action.technique.to_owned(), name: action.name.to_owned(), tactic: action.tactic.name().to_owned() },
+            technique: Technique {
+                uid: action.technique.to_owned(),
+                name: action.name.to_owned(),
+                tactic: action.tactic.name().to_owned(),
+            },
             because: Because { kind: Link::Finding, step: None },
             records,
             records_omitted: omitted,
@@ -203,7 +245,12 @@ impl<'w> Judge<'w> {
 
     /// Of a group of different looks around, the system at large stands for all.
     fn title_action(&self, group: &Group) -> Action {
-        let kinds: BTreeSet<&str> = group.events.iter().filter_map(|id| self.action(*id, self.marked.events[id])).map(|action| action.technique).collect();
+        let kinds: BTreeSet<&str> = group
+            .events
+            .iter()
+            .filter_map(|id| self.action(*id, self.marked.events[id]))
+            .map(|action| action.technique)
+            .collect();
         if kinds.len() > 1 {
             return actions::SYSTEM;
         }
@@ -221,7 +268,11 @@ impl<'w> Judge<'w> {
             let user = match event.class_uid {
                 1007 => [event.get("process.user.name"), event.get("actor.user.name"), event.get("process.user.uid")],
                 3002 => [event.get("user.name"), "", event.get("user.uid")],
-                _ => [event.get("actor.user.name"), world.actor[*id].map_or("", |process| world.processes[process].user.as_str()), event.get("actor.user.uid")],
+                _ => [
+                    event.get("actor.user.name"),
+                    world.actor[*id].map_or("", |process| world.processes[process].user.as_str()),
+                    event.get("actor.user.uid"),
+                ],
             };
             if let Some(user) = user.into_iter().find(|user| !user.is_empty() && *user != "unset") {
                 *users.entry(user).or_default() += 1;
@@ -254,7 +305,11 @@ impl<'w> Judge<'w> {
             }
         }
         let place = if group.host.is_empty() { String::new() } else { format!(" on {}", group.host) };
-        let shown: Vec<String> = particulars.iter().take(4).map(|(text, count)| if *count > 2 { format!("{text} ({count} times)") } else { text.clone() }).collect();
+        let shown: Vec<String> = particulars
+            .iter()
+            .take(4)
+            .map(|(text, count)| if *count > 2 { format!("{text} ({count} times)") } else { text.clone() })
+            .collect();
         let more = particulars.len().saturating_sub(4);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let list = if shown.is_empty() { String::new() } else { format!(": {}{more}", shown.join(", ")) };
@@ -266,7 +321,11 @@ impl<'w> Judge<'w> {
 fn particular(event: &EventRow) -> String {
     let short = |text: &str| -> String {
         let text: String = text.chars().filter(|sign| !sign.is_control()).collect();
-        if text.chars().count() > 110 { format!("`{}…`", text.chars().take(109).collect::<String>()) } else { format!("`{text}`") }
+        if text.chars().count() > 110 {
+            format!("`{}…`", text.chars().take(109).collect::<String>())
+        } else {
+            format!("`{text}`")
+        }
     };
     match event.class_uid {
         1007 if !event.get("process.cmd_line").is_empty() => short(event.get("process.cmd_line")),
@@ -284,7 +343,8 @@ fn particular(event: &EventRow) -> String {
                 Some(1) if event.activity_id == 1 => "accepted",
                 _ => return String::new(),
             };
-            let user = [event.get("user.name"), event.get("user.uid")].into_iter().find(|user| !user.is_empty()).unwrap_or("someone");
+            let user =
+                [event.get("user.name"), event.get("user.uid")].into_iter().find(|user| !user.is_empty()).unwrap_or("someone");
             let from = event.get("src_endpoint.ip");
             if from.is_empty() { String::new() } else { format!("{result} {user} from {from}") }
         }
@@ -356,7 +416,8 @@ struct Teller<'w> {
 
 impl Teller<'_> {
     fn incident(mut self, seed: &Seed) -> Incident {
-        let step_of: HashMap<EventId, usize> = self.groups.iter().enumerate().flat_map(|(index, group)| group.events.iter().map(move |id| (*id, index))).collect();
+        let step_of: HashMap<EventId, usize> =
+            self.groups.iter().enumerate().flat_map(|(index, group)| group.events.iter().map(move |id| (*id, index))).collect();
         let mut first_of: HashMap<ProcessId, usize> = HashMap::new();
         for (index, group) in self.groups.iter().enumerate() {
             group.events.iter().filter_map(|id| self.world.actor[*id]).for_each(|process| {
@@ -365,7 +426,8 @@ impl Teller<'_> {
         }
         for index in 0..self.steps.len() {
             self.steps[index].because = self.because(index, &step_of, &first_of);
-            self.steps[index].certainty = if index == 0 { Order::Certain } else { order(&self.steps[index - 1], &self.steps[index]) };
+            self.steps[index].certainty =
+                if index == 0 { Order::Certain } else { order(&self.steps[index - 1], &self.steps[index]) };
         }
         let edges = self.edges();
         let world = self.world;
@@ -374,7 +436,8 @@ impl Teller<'_> {
         for event in &world.events {
             for record in event.records.iter().chain([&event.record]).filter(|record| cited.contains(record)) {
                 let number = if *record == event.record { event.number } else { None };
-                let entry = citations.entry(record.to_string()).or_insert_with(|| Citation { source: event.source.clone(), number });
+                let entry =
+                    citations.entry(record.to_string()).or_insert_with(|| Citation { source: event.source.clone(), number });
                 entry.number = entry.number.or(number);
             }
         }
@@ -418,7 +481,10 @@ impl Teller<'_> {
             if let Some(step) = by_event.into_iter().chain(by_process).find(|step| *step != index) {
                 return Because { kind, step: Some(step + 1) };
             }
-            let next = origin.process.and_then(|process| self.marked.processes.get(&process)).or_else(|| origin.event.and_then(|id| self.marked.events.get(&id)));
+            let next = origin
+                .process
+                .and_then(|process| self.marked.processes.get(&process))
+                .or_else(|| origin.event.and_then(|id| self.marked.events.get(&id)));
             match next.filter(|next| **next != origin) {
                 Some(next) => origin = *next,
                 None => break,
@@ -454,15 +520,26 @@ impl Teller<'_> {
                 break;
             }
         }
-        let roots = shown.iter().filter(|process| world.processes[**process].parent.is_none_or(|parent| !shown.contains(&parent)));
+        let roots =
+            shown.iter().filter(|process| world.processes[**process].parent.is_none_or(|parent| !shown.contains(&parent)));
         roots.map(|process| self.node(*process, &shown, first_of, 0)).collect()
     }
 
-    fn node(&self, id: ProcessId, shown: &BTreeSet<ProcessId>, first_of: &HashMap<ProcessId, usize>, depth: usize) -> ProcessNode {
+    fn node(
+        &self,
+        id: ProcessId,
+        shown: &BTreeSet<ProcessId>,
+        first_of: &HashMap<ProcessId, usize>,
+        depth: usize,
+    ) -> ProcessNode {
         let process = &self.world.processes[id];
         let children = self.world.children[id].iter().filter(|child| depth < 64 && shown.contains(child));
         ProcessNode {
-            id: if process.uid.is_empty() { format!("{}:{}", process.host, process.pid.unwrap_or(0)) } else { process.uid.clone() },
+            id: if process.uid.is_empty() {
+                format!("{}:{}", process.host, process.pid.unwrap_or(0))
+            } else {
+                process.uid.clone()
+            },
             host: process.host.clone(),
             pid: process.pid,
             name: process.name.clone(),
@@ -482,11 +559,17 @@ fn order(before: &Step, after: &Step) -> Order {
         return Order::Unknown;
     }
     let apart = after.time.duration_since(before.time) > SignedDuration::from_secs(2);
-    if a == Certainty::Exact && b == Certainty::Exact && (apart || before.host == after.host) { Order::Certain } else { Order::Likely }
+    if a == Certainty::Exact && b == Certainty::Exact && (apart || before.host == after.host) {
+        Order::Certain
+    } else {
+        Order::Likely
+    }
 }
 
 fn title(steps: &[Step]) -> String {
-    let Some(first) = steps.iter().find(|step| step.tactic != Tactic::Reconnaissance.name()).or(steps.first()) else { return "Nothing found".into() };
+    let Some(first) = steps.iter().find(|step| step.tactic != Tactic::Reconnaissance.name()).or(steps.first()) else {
+        return "Nothing found".into();
+    };
     let weight = |step: &&Step| match step.tactic.as_str() {
         "Exfiltration" => 6,
         "Impact" => 5,

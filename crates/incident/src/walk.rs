@@ -55,14 +55,58 @@ const SIGN_IN: SignedDuration = SignedDuration::from_secs(15);
 
 /// Programs that serve others: what started them is not what they did for this caller.
 const SERVERS: &[&str] = &[
-    "systemd", "init", "sshd", "sshd-session", "cron", "crond", "atd", "nginx", "apache2", "httpd", "lighttpd", "php-fpm", "caddy", "tomcat", "java", "node", "gunicorn", "uwsgi",
-    "postgres", "mysqld", "mariadbd", "redis-server", "dockerd", "containerd", "containerd-shim", "runc", "login", "gdm", "services.exe", "svchost.exe", "explorer.exe", "wininit.exe",
-    "winlogon.exe", "w3wp.exe", "wmiprvse.exe", "taskeng.exe", "userinit.exe", "lsass.exe", "smss.exe", "System",
+    "systemd",
+    "init",
+    "sshd",
+    "sshd-session",
+    "cron",
+    "crond",
+    "atd",
+    "nginx",
+    "apache2",
+    "httpd",
+    "lighttpd",
+    "php-fpm",
+    "caddy",
+    "tomcat",
+    "java",
+    "node",
+    "gunicorn",
+    "uwsgi",
+    "postgres",
+    "mysqld",
+    "mariadbd",
+    "redis-server",
+    "dockerd",
+    "containerd",
+    "containerd-shim",
+    "runc",
+    "login",
+    "gdm",
+    "services.exe",
+    "svchost.exe",
+    "explorer.exe",
+    "wininit.exe",
+    "winlogon.exe",
+    "w3wp.exe",
+    "wmiprvse.exe",
+    "taskeng.exe",
+    "userinit.exe",
+    "lsass.exe",
+    "smss.exe",
+    "System",
 ];
 
 impl<'w> Walk<'w> {
     pub(crate) fn new(world: &'w World, options: &'w Options) -> Self {
-        Self { world, options, marked: Marked::default(), sessions: BTreeSet::new(), queue: VecDeque::new(), explained: BTreeSet::new() }
+        Self {
+            world,
+            options,
+            marked: Marked::default(),
+            sessions: BTreeSet::new(),
+            queue: VecDeque::new(),
+            explained: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn from(mut self, seeds: &[EventId]) -> Marked {
@@ -91,7 +135,9 @@ impl<'w> Walk<'w> {
                 Todo::File(host, path) => self.file(&host, &path),
             }
             if self.marked.processes.len() > self.options.processes_max {
-                self.marked.notes.push(format!("more than {} processes belong to this; the walk stopped there", self.options.processes_max));
+                self.marked
+                    .notes
+                    .push(format!("more than {} processes belong to this; the walk stopped there", self.options.processes_max));
                 break;
             }
         }
@@ -137,9 +183,15 @@ impl<'w> Walk<'w> {
             return true;
         }
         // A long-lived program outside any session whose start was not seen, or which process 1 started, is a service.
-        let orphan = entry.parent.is_none_or(|parent| self.world.processes[parent].pid == Some(1) || self.world.processes[parent].launches.is_empty());
+        let orphan = entry
+            .parent
+            .is_none_or(|parent| self.world.processes[parent].pid == Some(1) || self.world.processes[parent].launches.is_empty());
         let long = entry.last.duration_since(entry.first) > SignedDuration::from_secs(60);
-        orphan && entry.session.is_empty() && !is_shell(&entry.name) && (long || entry.launches.is_empty()) && self.world.children[process].len() > 1
+        orphan
+            && entry.session.is_empty()
+            && !is_shell(&entry.name)
+            && (long || entry.launches.is_empty())
+            && self.world.children[process].len() > 1
     }
 
     // ---- down: what a process did
@@ -195,15 +247,24 @@ impl<'w> Walk<'w> {
         let cmd = event.get("process.cmd_line");
         let name = event.get("process.file.path").rsplit(['/', '\\']).next().unwrap_or_default();
         if matches!(name, "ssh" | "scp" | "sftp" | "plink.exe") {
-            let targets: BTreeSet<String> = cmd.split_whitespace().filter_map(|word| {
-                let place = word.rsplit('@').next().unwrap_or(word).split(':').next().unwrap_or(word);
-                world.host_of.get(place).cloned().or_else(|| world.host.iter().any(|known| known == place).then(|| place.to_owned()))
-            }).collect();
+            let targets: BTreeSet<String> = cmd
+                .split_whitespace()
+                .filter_map(|word| {
+                    let place = word.rsplit('@').next().unwrap_or(word).split(':').next().unwrap_or(word);
+                    world
+                        .host_of
+                        .get(place)
+                        .cloned()
+                        .or_else(|| world.host.iter().any(|known| known == place).then(|| place.to_owned()))
+                })
+                .collect();
             for target in targets.into_iter().filter(|target| target != host) {
                 self.remote(id, host, &target);
             }
         }
-        if matches!(name, "useradd" | "adduser") && let Some(user) = cmd.split_whitespace().last() {
+        if matches!(name, "useradd" | "adduser")
+            && let Some(user) = cmd.split_whitespace().last()
+        {
             self.account(host, &user.to_owned(), id);
         }
     }
@@ -223,7 +284,8 @@ impl<'w> Walk<'w> {
         let (server, answered) = (first.1.get("actor.process.pid").to_owned(), first.1.time);
         let user = first.1.get("user.name").to_owned();
         for (other, event) in fits {
-            let same = event.get("actor.process.pid") == server || (event.time.duration_since(answered) <= PROMPT && event.get("user.name") == user);
+            let same = event.get("actor.process.pid") == server
+                || (event.time.duration_since(answered) <= PROMPT && event.get("user.name") == user);
             if !same || self.explained.contains(&other) {
                 continue;
             }
@@ -240,9 +302,16 @@ impl<'w> Walk<'w> {
     /// The session an audit record of a sign-in names.
     fn open_session(&mut self, id: EventId, origin: Origin) {
         let event = &self.world.events[id];
-        let session = [event.get("session.uid"), event.get("actor.session.uid")].into_iter().find(|session| !session.is_empty()).unwrap_or_default();
+        let session = [event.get("session.uid"), event.get("actor.session.uid")]
+            .into_iter()
+            .find(|session| !session.is_empty())
+            .unwrap_or_default();
         if !session.is_empty() && event.status_id != Some(2) {
-            self.queue.push_back(Todo::Session(self.world.host[id].clone(), session.to_owned(), Origin { event: Some(id), ..origin }));
+            self.queue.push_back(Todo::Session(
+                self.world.host[id].clone(),
+                session.to_owned(),
+                Origin { event: Some(id), ..origin },
+            ));
         }
     }
 
@@ -250,18 +319,32 @@ impl<'w> Walk<'w> {
     fn session_by_pid(&mut self, host: &str, pid: i64, at: jiff::Timestamp, origin: Origin) {
         let world = self.world;
         let text = pid.to_string();
-        let near: Vec<EventId> = world.between(3002, at - PROMPT, at + SIGN_IN).filter(|(other, event)| world.host[*other] == host && event.get("actor.process.pid") == text).map(|(other, _)| other).collect();
+        let near: Vec<EventId> = world
+            .between(3002, at - PROMPT, at + SIGN_IN)
+            .filter(|(other, event)| world.host[*other] == host && event.get("actor.process.pid") == text)
+            .map(|(other, _)| other)
+            .collect();
         for other in near {
             self.event(other, origin);
             self.open_session(other, origin);
         }
-        let mut servers: Vec<ProcessId> = (0..world.processes.len()).filter(|process| world.processes[*process].host == host && world.processes[*process].pid == Some(pid) && world.processes[*process].last >= at - PROMPT).collect();
+        let mut servers: Vec<ProcessId> = (0..world.processes.len())
+            .filter(|process| {
+                world.processes[*process].host == host
+                    && world.processes[*process].pid == Some(pid)
+                    && world.processes[*process].last >= at - PROMPT
+            })
+            .collect();
         while let Some(server) = servers.pop() {
             for child in &world.children[server] {
                 if world.processes[*child].first < at - PROMPT {
                     continue;
                 }
-                if self.is_server(*child) { servers.push(*child) } else { self.process(*child, Origin { link: Link::LogonSession, ..origin }) }
+                if self.is_server(*child) {
+                    servers.push(*child)
+                } else {
+                    self.process(*child, Origin { link: Link::LogonSession, ..origin })
+                }
             }
         }
     }
@@ -282,7 +365,11 @@ impl<'w> Walk<'w> {
                 }
             }
         }
-        let logons: Vec<EventId> = (0..world.events.len()).filter(|id| world.events[*id].class_uid == 3002 && world.host[*id] == host && world.events[*id].get("session.uid") == session).collect();
+        let logons: Vec<EventId> = (0..world.events.len())
+            .filter(|id| {
+                world.events[*id].class_uid == 3002 && world.host[*id] == host && world.events[*id].get("session.uid") == session
+            })
+            .collect();
         for id in logons {
             self.event(id, origin);
             let event = &world.events[id];
@@ -304,7 +391,10 @@ impl<'w> Walk<'w> {
         let target = &world.host[logon];
         let earliest = event.time - SIGN_IN;
         let connects = world.between(4001, earliest, event.time + SignedDuration::from_millis(500)).filter(|(id, other)| {
-            world.host[*id] == from && other.activity_id == 1 && world.at_host(other.get("dst_endpoint.ip"), target) && matches!(other.get("dst_endpoint.port"), "22" | "3389" | "445" | "5985")
+            world.host[*id] == from
+                && other.activity_id == 1
+                && world.at_host(other.get("dst_endpoint.ip"), target)
+                && matches!(other.get("dst_endpoint.port"), "22" | "3389" | "445" | "5985")
         });
         let Some((id, _)) = connects.last() else { return };
         if let Some(process) = world.actor[id] {
@@ -320,7 +410,10 @@ impl<'w> Walk<'w> {
         let shared = path.is_empty()
             || (path.starts_with("/dev/") && !path.starts_with("/dev/shm/"))
             || ["/proc/", "/sys/", "/run/", "/var/log/", "/var/lib/"].iter().any(|folder| path.starts_with(folder))
-            || path.starts_with("/etc/") && ["passwd", "shadow", "group", "gshadow", "subuid", "subgid", ".lock", "-", "hosts"].iter().any(|end| path.ends_with(end));
+            || path.starts_with("/etc/")
+                && ["passwd", "shadow", "group", "gshadow", "subuid", "subgid", ".lock", "-", "hosts"]
+                    .iter()
+                    .any(|end| path.ends_with(end));
         let key = (host.to_owned(), path.to_owned());
         if !shared && !self.marked.files.contains_key(&key) {
             self.marked.files.insert(key, origin);
@@ -334,10 +427,16 @@ impl<'w> Walk<'w> {
         let Some(origin) = self.marked.files.get(&(host.to_owned(), path.to_owned())).copied() else { return };
         let written = origin.event.map(|id| world.events[id].time);
         for (id, event) in world.events.iter().enumerate() {
-            if event.class_uid != 1007 || event.activity_id != 1 || world.host[id] != host || written.is_some_and(|at| event.time < at) {
+            if event.class_uid != 1007
+                || event.activity_id != 1
+                || world.host[id] != host
+                || written.is_some_and(|at| event.time < at)
+            {
                 continue;
             }
-            if runs(event, path) && let Some(process) = world.actor[id] {
+            if runs(event, path)
+                && let Some(process) = world.actor[id]
+            {
                 self.process(process, Origin { link: Link::FileWriteExecute, ..origin });
             }
         }
@@ -349,7 +448,13 @@ impl<'w> Walk<'w> {
         }
         let world = self.world;
         let origin = Origin { link: Link::AccountUse, event: Some(id), process: world.actor[id] };
-        let logons: Vec<EventId> = (id..world.events.len()).filter(|other| world.events[*other].class_uid == 3002 && world.events[*other].get("user.name") == user && world.host[*other] == host).collect();
+        let logons: Vec<EventId> = (id..world.events.len())
+            .filter(|other| {
+                world.events[*other].class_uid == 3002
+                    && world.events[*other].get("user.name") == user
+                    && world.host[*other] == host
+            })
+            .collect();
         for other in logons {
             if self.event(other, origin) {
                 self.open_session(other, origin);
@@ -371,7 +476,9 @@ impl<'w> Walk<'w> {
                 3002 | 4007 if event.get("src_endpoint.ip") == ip => {
                     self.event(id, origin);
                     self.open_session(id, origin);
-                    if event.status_id == Some(1) && let Some(pid) = event.number_at("actor.process.pid") {
+                    if event.status_id == Some(1)
+                        && let Some(pid) = event.number_at("actor.process.pid")
+                    {
                         self.session_by_pid(&world.host[id].clone(), pid, event.time, origin);
                     }
                 }
@@ -401,14 +508,28 @@ impl<'w> Walk<'w> {
         let asked = Asked::of(request);
         let origin = Origin { link: Link::WebRequest, event: Some(id), process: None };
         let (from, to) = (request.time - PROMPT, request.time + PROMPT);
-        let started: Vec<EventId> = world.between(1007, from, to).filter(|(other, event)| world.host[*other] == host && event.activity_id == 1 && asked.fits(event.get("process.cmd_line"))).map(|(other, _)| other).collect();
+        let started: Vec<EventId> = world
+            .between(1007, from, to)
+            .filter(|(other, event)| {
+                world.host[*other] == host && event.activity_id == 1 && asked.fits(event.get("process.cmd_line"))
+            })
+            .map(|(other, _)| other)
+            .collect();
         for other in started {
             let Some(process) = world.actor[other] else { continue };
-            if world.processes[process].parent.is_none_or(|parent| self.is_server(parent)) || is_shell(&world.processes[process].name) {
+            if world.processes[process].parent.is_none_or(|parent| self.is_server(parent))
+                || is_shell(&world.processes[process].name)
+            {
                 self.process(process, origin);
             }
         }
-        let wrote: Vec<EventId> = world.between(1001, from, to).filter(|(other, event)| world.host[*other] == host && matches!(event.activity_id, 1 | 3 | 5 | 6) && asked.names(event.get("file.path"))).map(|(other, _)| other).collect();
+        let wrote: Vec<EventId> = world
+            .between(1001, from, to)
+            .filter(|(other, event)| {
+                world.host[*other] == host && matches!(event.activity_id, 1 | 3 | 5 | 6) && asked.names(event.get("file.path"))
+            })
+            .map(|(other, _)| other)
+            .collect();
         for other in wrote {
             self.event(other, origin);
             let path = world.events[other].get("file.path").to_owned();
@@ -450,23 +571,38 @@ impl<'w> Walk<'w> {
             .iter()
             .enumerate()
             .take_while(|(_, event)| event.time <= launch.time)
-            .filter(|(id, event)| event.class_uid == 1001 && matches!(event.activity_id, 1 | 3 | 5) && world.host[*id] == entry.host && runs(launch, event.get("file.path")))
+            .filter(|(id, event)| {
+                event.class_uid == 1001
+                    && matches!(event.activity_id, 1 | 3 | 5)
+                    && world.host[*id] == entry.host
+                    && runs(launch, event.get("file.path"))
+            })
             .map(|(id, _)| id)
             .collect();
         let Some(id) = writers.last().copied() else { return };
         let origin = Origin { link: Link::FileWriteExecute, event: launchid(entry), process: Some(process) };
         self.event(id, origin);
         match world.actor[id] {
-            Some(writer) if !self.is_server(writer) && !matches!(world.processes[writer].name.as_str(), "dpkg" | "rpm" | "apt" | "apt-get" | "yum" | "dnf") => {
+            Some(writer)
+                if !self.is_server(writer)
+                    && !matches!(world.processes[writer].name.as_str(), "dpkg" | "rpm" | "apt" | "apt-get" | "yum" | "dnf") =>
+            {
                 self.process(writer, origin);
                 self.queue.push_back(Todo::Up(writer));
             }
             // A server wrote it: for whoever asked for that file at that moment.
             Some(_) => {
                 let (at, path) = (world.events[id].time, world.events[id].get("file.path"));
-                let requests: Vec<EventId> = world.between(4002, at - PROMPT, at + PROMPT).filter(|(other, event)| world.host[*other] == entry.host && Asked::of(event).names(path)).map(|(other, _)| other).collect();
+                let requests: Vec<EventId> = world
+                    .between(4002, at - PROMPT, at + PROMPT)
+                    .filter(|(other, event)| world.host[*other] == entry.host && Asked::of(event).names(path))
+                    .map(|(other, _)| other)
+                    .collect();
                 for other in requests {
-                    self.outside(world.events[other].get("src_endpoint.ip"), Origin { link: Link::WebRequest, event: Some(other), process: None });
+                    self.outside(
+                        world.events[other].get("src_endpoint.ip"),
+                        Origin { link: Link::WebRequest, event: Some(other), process: None },
+                    );
                 }
             }
             None => {}
@@ -529,7 +665,12 @@ struct Asked {
 impl Asked {
     fn of(request: &EventRow) -> Self {
         let query = request.get("http_request.url.query_string");
-        let values = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| unescape(value)).filter(|value| telling(value)).collect();
+        let values = query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(_, value)| unescape(value))
+            .filter(|value| telling(value))
+            .collect();
         let path = unescape(request.get("http_request.url.path"));
         let all = format!("{path}?{}", unescape(query));
         Self { values, path, all }
@@ -538,7 +679,8 @@ impl Asked {
     /// Whether a command line carries a telling value of the request, or runs the script it names.
     fn fits(&self, cmd_line: &str) -> bool {
         let script = self.path.rsplit('/').next().filter(|last| last.contains('.') && last.len() > 3);
-        self.values.iter().any(|value| cmd_line.contains(value.as_str())) || script.is_some_and(|script| cmd_line.contains(&format!("/{script}")))
+        self.values.iter().any(|value| cmd_line.contains(value.as_str()))
+            || script.is_some_and(|script| cmd_line.contains(&format!("/{script}")))
     }
 
     /// Whether the request names this file.
@@ -581,7 +723,10 @@ fn runs(launch: &EventRow, path: &str) -> bool {
         return true;
     }
     let name = program.rsplit(['/', '\\']).next().unwrap_or_default();
-    let interpreter = is_shell(name) || ["python", "perl", "ruby", "php", "node", "wscript", "cscript", "mshta", "rundll32", "regsvr32"].iter().any(|prefix| name.starts_with(prefix));
+    let interpreter = is_shell(name)
+        || ["python", "perl", "ruby", "php", "node", "wscript", "cscript", "mshta", "rundll32", "regsvr32"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
     interpreter && has_word(cmd_line, path)
 }
 
@@ -590,6 +735,7 @@ fn has_word(text: &str, word: &str) -> bool {
     let part = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'.');
     text.match_indices(word).any(|(at, _)| {
         let bytes = text.as_bytes();
-        !part(at.checked_sub(1).and_then(|before| bytes.get(before))) && !bytes.get(at + word.len()).is_some_and(u8::is_ascii_alphanumeric)
+        !part(at.checked_sub(1).and_then(|before| bytes.get(before)))
+            && !bytes.get(at + word.len()).is_some_and(u8::is_ascii_alphanumeric)
     })
 }

@@ -54,14 +54,16 @@ pub(crate) struct Process {
 impl World {
     pub(crate) fn gather(source: &dyn Events, seeds: &[RecordId], options: &Options) -> Result<Self, Error> {
         let found = source.events(&Want { records: seeds.to_vec(), limit: 1000, ..Want::default() })?;
-        let (Some(first), Some(last)) = (found.iter().map(|event| event.time).min(), found.iter().map(|event| event.time).max()) else {
+        let (Some(first), Some(last)) = (found.iter().map(|event| event.time).min(), found.iter().map(|event| event.time).max())
+        else {
             return Ok(Self::new(Vec::new(), Vec::new()));
         };
         let from = first.checked_sub(options.before).unwrap_or(Timestamp::MIN);
         let to = last.checked_add(options.after).unwrap_or(Timestamp::MAX);
         let (mut events, mut notes) = (found, Vec::new());
         for class in CLASSES {
-            let want = Want { from: Some(from), to: Some(to), class_uids: vec![*class], limit: options.events_max, ..Want::default() };
+            let want =
+                Want { from: Some(from), to: Some(to), class_uids: vec![*class], limit: options.events_max, ..Want::default() };
             let rows = source.events(&want)?;
             if rows.len() >= options.events_max {
                 notes.push(format!("only the first {} events of class {class} between {from} and {to} were read", rows.len()));
@@ -112,7 +114,12 @@ impl World {
     /// Events of that class within `[from, to]`.
     pub(crate) fn between(&self, class_uid: u32, from: Timestamp, to: Timestamp) -> impl Iterator<Item = (EventId, &EventRow)> {
         let start = self.events.partition_point(|event| event.time < from);
-        self.events[start..].iter().enumerate().map(move |(at, event)| (start + at, event)).take_while(move |(_, event)| event.time <= to).filter(move |(_, event)| event.class_uid == class_uid)
+        self.events[start..]
+            .iter()
+            .enumerate()
+            .map(move |(at, event)| (start + at, event))
+            .take_while(move |(_, event)| event.time <= to)
+            .filter(move |(_, event)| event.class_uid == class_uid)
     }
 
     pub(crate) fn is_local(&self, ip: &str) -> bool {
@@ -135,8 +142,16 @@ impl World {
         };
         let names: BTreeSet<&str> = self.host.iter().map(String::as_str).filter(|host| !host.is_empty()).collect();
         // Sign-ins: somebody connected to an address on port 22 just before a host heard from his address.
-        let connects: Vec<EventId> = (0..self.events.len()).filter(|id| self.events[*id].class_uid == 4001 && self.events[*id].activity_id == 1 && self.events[*id].get("dst_endpoint.port") == "22").collect();
-        let accepted: Vec<EventId> = (0..self.events.len()).filter(|id| self.events[*id].class_uid == 3002 && !self.events[*id].get("src_endpoint.ip").is_empty()).collect();
+        let connects: Vec<EventId> = (0..self.events.len())
+            .filter(|id| {
+                self.events[*id].class_uid == 4001
+                    && self.events[*id].activity_id == 1
+                    && self.events[*id].get("dst_endpoint.port") == "22"
+            })
+            .collect();
+        let accepted: Vec<EventId> = (0..self.events.len())
+            .filter(|id| self.events[*id].class_uid == 3002 && !self.events[*id].get("src_endpoint.ip").is_empty())
+            .collect();
         // Which host answers, and which address it hears, again and again after one host's connections to one address: on a busy
         // network others sign in at the same moment, but not each time, and they do it at other times as well.
         type Heard<'h> = (&'h str, &'h str);
@@ -175,7 +190,10 @@ impl World {
             // Windows and agents name both ends.
             for end in ["src_endpoint", "dst_endpoint"] {
                 let (name, ip) = (event.get(&format!("{end}.hostname")), event.get(&format!("{end}.ip")));
-                if let Some(host) = names.iter().find(|host| host.eq_ignore_ascii_case(name) || host.split('.').next().is_some_and(|short| short.eq_ignore_ascii_case(name))) {
+                if let Some(host) = names.iter().find(|host| {
+                    host.eq_ignore_ascii_case(name)
+                        || host.split('.').next().is_some_and(|short| short.eq_ignore_ascii_case(name))
+                }) {
                     vote(ip, host, 5);
                 }
             }
@@ -198,12 +216,19 @@ fn hosts(events: &[EventRow]) -> Vec<String> {
         if !event.host.is_empty() {
             return event.host.clone();
         }
-        let parts = || event.source.split(['/', '\\', '!']).flat_map(|part| [part, part.split(['.', '_']).next().unwrap_or(part)]);
+        let parts =
+            || event.source.split(['/', '\\', '!']).flat_map(|part| [part, part.split(['.', '_']).next().unwrap_or(part)]);
         parts().find(|part| known.contains(part)).unwrap_or_default().to_owned()
     };
     events
         .iter()
-        .map(|event| if event.host.is_empty() { of_source.entry(event.source.as_str()).or_insert_with(|| host_of(event)).clone() } else { event.host.clone() })
+        .map(|event| {
+            if event.host.is_empty() {
+                of_source.entry(event.source.as_str()).or_insert_with(|| host_of(event)).clone()
+            } else {
+                event.host.clone()
+            }
+        })
         .collect()
 }
 
@@ -217,7 +242,11 @@ struct Builder {
 impl Builder {
     fn run(mut self, world: &mut World) {
         for id in 0..world.events.len() {
-            world.actor[id] = if world.events[id].class_uid == 1007 && world.events[id].activity_id == 1 { self.launch(world, id) } else { self.acting(world, id) };
+            world.actor[id] = if world.events[id].class_uid == 1007 && world.events[id].activity_id == 1 {
+                self.launch(world, id)
+            } else {
+                self.acting(world, id)
+            };
         }
         world.of_process = vec![Vec::new(); world.processes.len()];
         world.children = vec![Vec::new(); world.processes.len()];
@@ -241,7 +270,11 @@ impl Builder {
         let host = world.host[id].clone();
         let (pid, uid) = (event.number_at("process.pid"), event.get("process.uid").to_owned());
         let (ppid, puid) = (event.number_at("process.parent_process.pid"), event.get("process.parent_process.uid").to_owned());
-        let known = if uid.is_empty() { pid.and_then(|pid| self.by_pid.get(&(host.clone(), pid)).copied()) } else { self.by_uid.get(&uid).copied() };
+        let known = if uid.is_empty() {
+            pid.and_then(|pid| self.by_pid.get(&(host.clone(), pid)).copied())
+        } else {
+            self.by_uid.get(&uid).copied()
+        };
         // The same number with another parent, or after a long silence, is another process; with the same it is one that
         // replaced its program. A parent that died in between leaves its children to process 1.
         let known = known.filter(|process| {
@@ -249,17 +282,30 @@ impl Builder {
             let same_parent = process.ppid == ppid || process.ppid.is_none() || ppid.is_none() || ppid == Some(1);
             same_parent && event.time.duration_since(process.last) < REUSE
         });
-        let parent = if puid.is_empty() { ppid.and_then(|ppid| self.by_pid.get(&(host.clone(), ppid)).copied()) } else { self.by_uid.get(&puid).copied() };
+        let parent = if puid.is_empty() {
+            ppid.and_then(|ppid| self.by_pid.get(&(host.clone(), ppid)).copied())
+        } else {
+            self.by_uid.get(&puid).copied()
+        };
         let (time, path) = (event.time, event.get("process.file.path").to_owned());
         let base = path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
         let name = if base.is_empty() { event.get("process.name").to_owned() } else { base };
         let cmd_line = event.get("process.cmd_line").to_owned();
-        let user = [event.get("process.user.name"), event.get("actor.user.name")].into_iter().find(|user| !user.is_empty()).unwrap_or_default().to_owned();
+        let user = [event.get("process.user.name"), event.get("actor.user.name")]
+            .into_iter()
+            .find(|user| !user.is_empty())
+            .unwrap_or_default()
+            .to_owned();
         let session = event.get("actor.session.uid").to_owned();
-        let parent_facts = (event.get("process.parent_process.file.path").to_owned(), event.get("process.parent_process.cmd_line").to_owned(), event.get("process.parent_process.name").to_owned());
+        let parent_facts = (
+            event.get("process.parent_process.file.path").to_owned(),
+            event.get("process.parent_process.cmd_line").to_owned(),
+            event.get("process.parent_process.name").to_owned(),
+        );
         let parent = parent.or_else(|| {
             let (path, cmd_line, name) = parent_facts;
-            (ppid.is_some() || !puid.is_empty()).then(|| self.add(world, Process::unseen(&host, ppid, puid, time, path, cmd_line, name)))
+            (ppid.is_some() || !puid.is_empty())
+                .then(|| self.add(world, Process::unseen(&host, ppid, puid, time, path, cmd_line, name)))
         });
         let process = match known {
             Some(process) => process,
@@ -283,8 +329,13 @@ impl Builder {
         let event = &world.events[id];
         let host = world.host[id].clone();
         let (pid, uid) = (event.number_at("actor.process.pid"), event.get("actor.process.uid").to_owned());
-        let known = if uid.is_empty() { pid.and_then(|pid| self.by_pid.get(&(host.clone(), pid)).copied()) } else { self.by_uid.get(&uid).copied() };
-        let (time, path, session) = (event.time, event.get("actor.process.file.path").to_owned(), event.get("actor.session.uid").to_owned());
+        let known = if uid.is_empty() {
+            pid.and_then(|pid| self.by_pid.get(&(host.clone(), pid)).copied())
+        } else {
+            self.by_uid.get(&uid).copied()
+        };
+        let (time, path, session) =
+            (event.time, event.get("actor.process.file.path").to_owned(), event.get("actor.session.uid").to_owned());
         let name = event.get("actor.process.name").to_owned();
         let user = event.get("actor.user.name").to_owned();
         let ppid = event.native.get("SYSCALL.ppid").and_then(|ppid| ppid.parse::<i64>().ok());

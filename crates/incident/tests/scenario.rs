@@ -1,7 +1,11 @@
 //! The recorded scenarios, read, mapped and reconstructed from memory; prints the story when asked.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
-use std::{collections::BTreeMap, fs, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use reeve_decode::{Limits, Parsed, Sink, Value, read_path};
 use reeve_incident::{Error, EventRow, Events, Incident, Options, Seed, Want, reconstruct, story};
@@ -40,9 +44,12 @@ impl Sink for Memory {
             self.files.len() - 1
         });
         let id = |key: u64| RecordId { segment: file as u32, index: key as u32 };
-        let text = |value: &Value<'_>| value.text().map_or_else(|| serde_json::to_string(value).unwrap(), |text| text.into_owned());
-        let attributes: BTreeMap<String, String> = event.attributes.iter().map(|(path, value)| ((*path).to_owned(), text(value))).collect();
-        let native = ["SYSCALL.ppid"].iter().filter_map(|path| Some(((*path).to_owned(), text(parsed.native.path(path)?)))).collect();
+        let text =
+            |value: &Value<'_>| value.text().map_or_else(|| serde_json::to_string(value).unwrap(), |text| text.into_owned());
+        let attributes: BTreeMap<String, String> =
+            event.attributes.iter().map(|(path, value)| ((*path).to_owned(), text(value))).collect();
+        let native =
+            ["SYSCALL.ppid"].iter().filter_map(|path| Some(((*path).to_owned(), text(parsed.native.path(path)?)))).collect();
         let time = event.time.map_or((jiff::Timestamp::UNIX_EPOCH, Certainty::Received), |time| (time.at, time.certainty));
         self.rows.push(EventRow {
             record: id(parsed.records[0]),
@@ -78,32 +85,45 @@ fn compare(truth: &serde_json::Value, memory: &Memory, incident: &Incident) -> (
         for entry in step["records"].as_array().unwrap() {
             let name = entry["file"].as_str().unwrap().trim_start_matches("logs/");
             let Some(file) = memory.files.iter().position(|known| known == name) else { continue };
-            let numbers = entry["lines"].as_array().into_iter().flatten().chain(entry["objects"].as_array().into_iter().flatten());
+            let numbers =
+                entry["lines"].as_array().into_iter().flatten().chain(entry["objects"].as_array().into_iter().flatten());
             places.extend(numbers.map(|number| RecordId { segment: file as u32, index: number.as_u64().unwrap() as u32 }));
         }
-        let citing: Vec<usize> = (0..incident.steps.len()).filter(|at| incident.steps[*at].records.iter().any(|record| places.contains(record))).collect();
+        let citing: Vec<usize> = (0..incident.steps.len())
+            .filter(|at| incident.steps[*at].records.iter().any(|record| places.contains(record)))
+            .collect();
         citing.iter().for_each(|at| shown[*at] = true);
         let (technique, tactic) = (step["technique"]["uid"].as_str().unwrap(), step["tactic"]["name"].as_str().unwrap());
-        if citing.iter().any(|at| family(&incident.steps[*at].technique.uid) == family(technique) || incident.steps[*at].tactic == tactic) {
+        if citing
+            .iter()
+            .any(|at| family(&incident.steps[*at].technique.uid) == family(technique) || incident.steps[*at].tactic == tactic)
+        {
             told += 1;
         } else {
             let near: Vec<String> = citing.iter().map(|at| format!("{}:{}", at + 1, incident.steps[*at].technique.uid)).collect();
             missed.push(format!("{} {} {} [{}]", step["id"], step["title"], technique, near.join(" ")));
         }
     }
-    let extra = (0..shown.len()).filter(|at| !shown[*at]).map(|at| format!("{}: {}", at + 1, incident.steps[at].action)).collect();
+    let extra =
+        (0..shown.len()).filter(|at| !shown[*at]).map(|at| format!("{}: {}", at + 1, incident.steps[at].action)).collect();
     (told, missed, extra)
 }
 
 #[test]
 fn cases_are_told_as_written_down() {
-    let mut cases: Vec<PathBuf> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases/incident")).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.join("seed").exists()).collect();
+    let mut cases: Vec<PathBuf> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases/incident"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.join("seed").exists())
+        .collect();
     cases.sort();
     assert!(!cases.is_empty(), "the cases are there");
     for case in cases {
         let memory = load(&case);
         let start = fs::read_to_string(case.join("seed")).unwrap();
-        let seed = memory.rows.iter().find(|row| row.get("process.cmd_line").starts_with(start.trim())).expect("the seed's event");
+        let seed =
+            memory.rows.iter().find(|row| row.get("process.cmd_line").starts_with(start.trim())).expect("the seed's event");
         let told = story(&reconstruct(&memory, &[], &Seed::Record(seed.record), &Options::default()).unwrap());
         if std::env::var_os("REEVE_UPDATE").is_some() {
             fs::write(case.join("story.txt"), &told).unwrap();
@@ -114,16 +134,19 @@ fn cases_are_told_as_written_down() {
 
 #[test]
 fn what_is_not_there_is_said_so() {
-    let error = reconstruct(&Memory::default(), &[], &Seed::Record(RecordId { segment: 1, index: 2 }), &Options::default()).unwrap_err();
+    let error =
+        reconstruct(&Memory::default(), &[], &Seed::Record(RecordId { segment: 1, index: 2 }), &Options::default()).unwrap_err();
     assert_eq!(error.to_string(), "no event belongs to record 1-2: it may not be decoded yet, or lies outside the searched time");
     let error = reconstruct(&Memory::default(), &[], &Seed::Finding("f1".into()), &Options::default()).unwrap_err();
     assert!(error.to_string().starts_with("no event belongs to finding f1"), "{error}");
 }
 
 fn scenarios() -> Vec<PathBuf> {
-    let folder = std::env::var_os("REEVE_SCENARIOS").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases/scenarios")), PathBuf::from);
+    let folder = std::env::var_os("REEVE_SCENARIOS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases/scenarios")), PathBuf::from);
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.join("truth.json").exists()).collect();
+    let mut found: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.join("truth.json").exists()).collect();
     found.sort();
     found
 }
@@ -141,15 +164,26 @@ fn every_true_step_is_told_wherever_one_starts() {
         let mut failures = Vec::new();
         // From the web shell, from the log tampering, and from the upload: one story.
         for start in ["rm -f /opt/portal/hooks/status.sh", "truncate -s 0 /var/log/wtmp", "curl -s -A sync/1.0 -T /tmp/"] {
-            let Some(seed) = memory.rows.iter().find(|row| row.class_uid == 1007 && row.get("process.cmd_line").starts_with(start)) else {
+            let Some(seed) =
+                memory.rows.iter().find(|row| row.class_uid == 1007 && row.get("process.cmd_line").starts_with(start))
+            else {
                 println!("    nothing starts with `{start}`");
                 continue;
             };
             let incident = reconstruct(&memory, &[], &Seed::Record(seed.record), &Options::default()).unwrap();
             let again = reconstruct(&memory, &[], &Seed::Record(seed.record), &Options::default()).unwrap();
-            assert_eq!(serde_json::to_string(&incident).unwrap(), serde_json::to_string(&again).unwrap(), "the same start gives the same bytes");
+            assert_eq!(
+                serde_json::to_string(&incident).unwrap(),
+                serde_json::to_string(&again).unwrap(),
+                "the same start gives the same bytes"
+            );
             let (told, missed, extra) = compare(&truth, &memory, &incident);
-            println!("  from `{start}`: {told} told, {} missed, {} of {} steps extra", missed.len(), extra.len(), incident.steps.len());
+            println!(
+                "  from `{start}`: {told} told, {} missed, {} of {} steps extra",
+                missed.len(),
+                extra.len(),
+                incident.steps.len()
+            );
             if std::env::var_os("REEVE_STORY").is_some() {
                 println!("{}", story(&incident));
             }

@@ -33,7 +33,22 @@ fn raw(index: u32) -> String {
     let needle = if index == 77_777 { " needle-xK9q" } else { "" };
     format!(
         r#"{{"ts":{index},"host":"srv{:03}.corp.example","user":"user{}","pid":{},"exe":"/usr/bin/tool{}","cmd":"/usr/bin/tool{} --job {:x} --in /data/{}/{:x}{needle}","src":"10.{}.{}.{}","dst":"192.0.2.{}","port":{},"session":"{:016x}","cwd":"/home/user{}/work","parent":"bash","tty":"pts{}"}}"#,
-        s % 200, s % 500, s % 32768, s % 60, s % 60, s >> 40, s % 90, s >> 20, s % 4, s / 7 % 256, s / 11 % 256, s % 250, [22, 53, 80, 443][s as usize % 4], s, s % 500, s % 8
+        s % 200,
+        s % 500,
+        s % 32768,
+        s % 60,
+        s % 60,
+        s >> 40,
+        s % 90,
+        s >> 20,
+        s % 4,
+        s / 7 % 256,
+        s / 11 % 256,
+        s % 250,
+        [22, 53, 80, 443][s as usize % 4],
+        s,
+        s % 500,
+        s % 8
     )
 }
 
@@ -43,7 +58,8 @@ fn text(text: String) -> Value<'static> {
 
 fn made(index: u32, base: i64) -> (Parsed<'static>, Event<'static>) {
     let s = seed(index);
-    let (host, user, exe) = (format!("srv{:03}.corp.example", s % 200), format!("user{}", s % 500), format!("/usr/bin/tool{}", s % 60));
+    let (host, user, exe) =
+        (format!("srv{:03}.corp.example", s % 200), format!("user{}", s % 500), format!("/usr/bin/tool{}", s % 60));
     let cmd = format!("{exe} --job {:x} --in /data/{}/{:x}", s >> 40, s % 90, s >> 20);
     let (src, dst) = (format!("10.{}.{}.{}", s % 4, s / 7 % 256, s / 11 % 256), format!("192.0.2.{}", s % 250));
     let native = Map(vec![
@@ -86,7 +102,17 @@ fn made(index: u32, base: i64) -> (Parsed<'static>, Event<'static>) {
         mapping: "bench/1",
     };
     let id = RecordId { segment: 0, index }.pack();
-    let parsed = Parsed { records: vec![id], part: 0, number: 0, raw: Cow::Borrowed(b""), decoder: "json", native, time: None, head: None, problems: Vec::new() };
+    let parsed = Parsed {
+        records: vec![id],
+        part: 0,
+        number: 0,
+        raw: Cow::Borrowed(b""),
+        decoder: "json",
+        native,
+        time: None,
+        head: None,
+        problems: Vec::new(),
+    };
     (parsed, event)
 }
 
@@ -128,7 +154,14 @@ fn ingest(lake: &Lake, count: u32) {
         let rows: Vec<Row<'_>> = events
             .iter()
             .zip(&ids)
-            .map(|((parsed, event), id)| Row { records: id, part: 0, received_at: Timestamp::UNIX_EPOCH, source: "bench", parsed, event })
+            .map(|((parsed, event), id)| Row {
+                records: id,
+                part: 0,
+                received_at: Timestamp::UNIX_EPOCH,
+                source: "bench",
+                parsed,
+                event,
+            })
             .collect();
         let clock = Instant::now();
         lake.append(&rows).unwrap();
@@ -142,7 +175,12 @@ fn ingest(lake: &Lake, count: u32) {
     }
     let status = lake.status();
     let rate = |seconds: f64| (f64::from(count) / seconds) as u64;
-    println!("{count} events: append {} events/s, flush {} events/s, both {} events/s", rate(appending), rate(flushing), rate(appending + flushing));
+    println!(
+        "{count} events: append {} events/s, flush {} events/s, both {} events/s",
+        rate(appending),
+        rate(flushing),
+        rate(appending + flushing)
+    );
     println!(
         "{} flushes, {} files, {:.1} bytes/event stored, {:.1} bytes/event raw (kept in the record), hot peak {} MiB",
         status.flushes,
@@ -162,7 +200,13 @@ async fn ask(lake: &Arc<Lake>, query: &str) {
             if let SearchEvent::Done(cost) = event.unwrap()
                 && round == 1
             {
-                println!("{:>6} ms  {:>8} rows scanned  {:>10} bytes  {:>4} returned  `{query}`", start.elapsed().as_millis(), cost.rows_scanned, cost.bytes_scanned, cost.returned);
+                println!(
+                    "{:>6} ms  {:>8} rows scanned  {:>10} bytes  {:>4} returned  `{query}`",
+                    start.elapsed().as_millis(),
+                    cost.rows_scanned,
+                    cost.bytes_scanned,
+                    cost.returned
+                );
             }
         }
     }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
-    datatypes::{DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type},
+    datatypes::{
+        DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+        UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    },
     util::display::{ArrayFormatter, FormatOptions},
 };
 use jiff::Timestamp;
@@ -68,7 +71,12 @@ struct EventColumns<'a> {
 impl<'a> EventColumns<'a> {
     fn of(batch: &'a RecordBatch) -> Self {
         // A column that is null throughout has nothing to say about any row.
-        let promoted = promoted().filter_map(|known| batch.column_by_name(known.name).filter(|column| column.null_count() < column.len()).map(|column| (known.path, column)));
+        let promoted = promoted().filter_map(|known| {
+            batch
+                .column_by_name(known.name)
+                .filter(|column| column.null_count() < column.len())
+                .map(|column| (known.path, column))
+        });
         Self { batch, promoted: promoted.collect(), native: batch.column_by_name("native") }
     }
 
@@ -88,7 +96,11 @@ impl<'a> EventColumns<'a> {
             type_uid: self.long("type_uid", row).cast_unsigned(),
             activity_id: self.int("activity_id", row),
             severity_id: self.int("severity_id", row),
-            status_id: self.batch.column_by_name("status_id").filter(|column| column.is_valid(row)).map(|_| self.int("status_id", row)),
+            status_id: self
+                .batch
+                .column_by_name("status_id")
+                .filter(|column| column.is_valid(row))
+                .map(|_| self.int("status_id", row)),
             source: self.text("source", row),
             decoder: self.text("decoder", row),
             mapping: self.text("mapping", row),
@@ -98,19 +110,33 @@ impl<'a> EventColumns<'a> {
     }
 
     fn long(&self, name: &str, row: usize) -> i64 {
-        self.batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>()).map_or(0, |column| column.value(row))
+        self.batch
+            .column_by_name(name)
+            .and_then(|column| column.as_primitive_opt::<Int64Type>())
+            .map_or(0, |column| column.value(row))
     }
 
     fn int(&self, name: &str, row: usize) -> u32 {
-        self.batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int32Type>()).map_or(0, |column| column.value(row).cast_unsigned())
+        self.batch
+            .column_by_name(name)
+            .and_then(|column| column.as_primitive_opt::<Int32Type>())
+            .map_or(0, |column| column.value(row).cast_unsigned())
     }
 
     fn text(&self, name: &str, row: usize) -> String {
-        self.batch.column_by_name(name).map(|column| cell(column, row)).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+        self.batch
+            .column_by_name(name)
+            .map(|column| cell(column, row))
+            .and_then(|value| value.as_str().map(str::to_owned))
+            .unwrap_or_default()
     }
 
     fn time(&self, name: &str, row: usize) -> Timestamp {
-        let us = self.batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()).map_or(0, |column| column.value(row));
+        let us = self
+            .batch
+            .column_by_name(name)
+            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
+            .map_or(0, |column| column.value(row));
         Timestamp::from_microsecond(us).unwrap_or_default()
     }
 }
@@ -121,7 +147,10 @@ pub(crate) fn record_id(packed: i64) -> RecordId {
 
 fn ids(column: &ArrayRef, row: usize) -> Vec<RecordId> {
     let Some(list) = column.as_list_opt::<i32>().filter(|list| list.is_valid(row)) else { return Vec::new() };
-    list.value(row).as_primitive_opt::<Int64Type>().map(|ids| ids.values().iter().map(|id| record_id(*id)).collect()).unwrap_or_default()
+    list.value(row)
+        .as_primitive_opt::<Int64Type>()
+        .map(|ids| ids.values().iter().map(|id| record_id(*id)).collect())
+        .unwrap_or_default()
 }
 
 /// The entries of a text map; the first of equal keys wins.
@@ -148,7 +177,9 @@ pub(crate) fn table_rows(batch: &RecordBatch) -> Vec<Vec<Value>> {
             let cells = batch.columns().iter().zip(schema.fields());
             cells
                 .map(|(column, field)| match field.name().as_str() {
-                    "record" if *column.data_type() == DataType::Int64 && column.is_valid(row) => record_id(column.as_primitive::<Int64Type>().value(row)).to_string().into(),
+                    "record" if *column.data_type() == DataType::Int64 && column.is_valid(row) => {
+                        record_id(column.as_primitive::<Int64Type>().value(row)).to_string().into()
+                    }
                     "records" if column.is_valid(row) => ids(column, row).iter().map(|id| Value::from(id.to_string())).collect(),
                     _ => cell(column, row),
                 })
@@ -180,17 +211,27 @@ pub(crate) fn cell(column: &ArrayRef, row: usize) -> Value {
         DataType::Utf8View => column.as_string_view().value(row).into(),
         DataType::Binary => bytes(column.as_binary::<i32>().value(row)),
         DataType::BinaryView => bytes(column.as_binary_view().value(row)),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => match Timestamp::from_microsecond(column.as_primitive::<TimestampMicrosecondType>().value(row)) {
-            Ok(at) => at.to_string().into(),
-            Err(_) => Value::Null,
-        },
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            match Timestamp::from_microsecond(column.as_primitive::<TimestampMicrosecondType>().value(row)) {
+                Ok(at) => at.to_string().into(),
+                Err(_) => Value::Null,
+            }
+        }
         DataType::List(_) => items(&column.as_list::<i32>().value(row)),
-        DataType::Map(..) => texts(column, row).into_iter().map(|(key, value)| (key, Value::from(value))).collect::<Map<_, _>>().into(),
+        DataType::Map(..) => {
+            texts(column, row).into_iter().map(|(key, value)| (key, Value::from(value))).collect::<Map<_, _>>().into()
+        }
         DataType::Struct(fields) => {
             let parts = column.as_struct();
-            fields.iter().zip(parts.columns()).map(|(field, part)| (field.name().clone(), cell(part, row))).collect::<Map<_, _>>().into()
+            fields
+                .iter()
+                .zip(parts.columns())
+                .map(|(field, part)| (field.name().clone(), cell(part, row)))
+                .collect::<Map<_, _>>()
+                .into()
         }
-        _ => ArrayFormatter::try_new(column, &FormatOptions::default()).map_or(Value::Null, |formatter| formatter.value(row).to_string().into()),
+        _ => ArrayFormatter::try_new(column, &FormatOptions::default())
+            .map_or(Value::Null, |formatter| formatter.value(row).to_string().into()),
     }
 }
 

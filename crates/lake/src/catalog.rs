@@ -115,7 +115,8 @@ impl SqliteCatalog {
         connection
             .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
             .map_err(Error::catalog("set up the database"))?;
-        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(Error::catalog("read the format"))?;
+        let found: i64 =
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(Error::catalog("read the format"))?;
         if found > FORMAT {
             return Err(Error::CatalogFormat { found, known: FORMAT });
         }
@@ -155,12 +156,11 @@ impl Catalog for SqliteCatalog {
         let mut statement = connection
             .prepare("SELECT path, day, class_uid, rows, bytes, time_min, time_max, host_min, host_max, ranges FROM segments ORDER BY path")
             .map_err(Error::catalog("list segments"))?;
-        let segments = statement
-            .query_map([], segment_row)
-            .and_then(Iterator::collect)
-            .map_err(Error::catalog("list segments"))?;
-        let position: i64 =
-            connection.query_row("SELECT read_through FROM state", [], |row| row.get(0)).map_err(Error::catalog("read the position"))?;
+        let segments =
+            statement.query_map([], segment_row).and_then(Iterator::collect).map_err(Error::catalog("list segments"))?;
+        let position: i64 = connection
+            .query_row("SELECT read_through FROM state", [], |row| row.get(0))
+            .map_err(Error::catalog("read the position"))?;
         Ok((segments, RecordId::unpack(position.cast_unsigned())))
     }
 
@@ -177,9 +177,7 @@ impl Catalog for SqliteCatalog {
         for name in change.names {
             transaction.execute("INSERT OR IGNORE INTO native_names VALUES (?1)", [name]).map_err(failed())?;
         }
-        transaction
-            .execute("UPDATE state SET read_through = ?1", [change.read_through.pack().cast_signed()])
-            .map_err(failed())?;
+        transaction.execute("UPDATE state SET read_through = ?1", [change.read_through.pack().cast_signed()]).map_err(failed())?;
         transaction.commit().map_err(failed())
     }
 

@@ -22,7 +22,9 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// The catalog was written by a newer Reeve.
-    #[error("lake catalog has format {found}, this program reads up to {known}: use the newer program, or read the record again into an empty lake")]
+    #[error(
+        "lake catalog has format {found}, this program reads up to {known}: use the newer program, or read the record again into an empty lake"
+    )]
     CatalogFormat {
         /// Format number in the catalog.
         found: i64,

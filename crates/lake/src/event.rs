@@ -76,7 +76,8 @@ impl Lake {
     pub async fn events_by(&self, want: &EventFilter) -> Result<Vec<EventRow>, Error> {
         let mut all = Vec::new();
         if !want.hosts.is_empty() {
-            let hosts = want.hosts.iter().flat_map(|host| [host.clone(), host.to_lowercase(), host.to_uppercase()]).map(lit).collect();
+            let hosts =
+                want.hosts.iter().flat_map(|host| [host.clone(), host.to_lowercase(), host.to_uppercase()]).map(lit).collect();
             all.push(col("device_hostname").in_list(hosts, false));
         }
         if !want.class_uids.is_empty() {
@@ -128,9 +129,13 @@ fn equal(name: &str, values: &[String]) -> Result<Expr, Error> {
             col(name).in_list(values.iter().map(|value| lit(value.as_str())).collect(), false)
         });
     }
-    let column = promoted().find(|column| column.name == name || column.path == name).ok_or_else(|| Error::query(0, format!("the attribute `{name}` has no column")))?;
+    let column = promoted()
+        .find(|column| column.name == name || column.path == name)
+        .ok_or_else(|| Error::query(0, format!("the attribute `{name}` has no column")))?;
     Ok(match column.kind {
-        crate::promoted::Kind::Integer => col(column.name).in_list(values.iter().filter_map(|value| value.parse::<i64>().ok()).map(lit).collect(), false),
+        crate::promoted::Kind::Integer => {
+            col(column.name).in_list(values.iter().filter_map(|value| value.parse::<i64>().ok()).map(lit).collect(), false)
+        }
         _ => col(column.name).in_list(values.iter().map(|value| lit(value.as_str())).collect(), false),
     })
 }

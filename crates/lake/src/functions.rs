@@ -18,8 +18,8 @@ use datafusion::{
 use ipnet::IpNet;
 use lru::LruCache;
 use parking_lot::Mutex;
-use regex::bytes::{Regex, RegexBuilder};
 use reeve_record::RecordId;
+use regex::bytes::{Regex, RegexBuilder};
 
 use crate::{native, rows};
 
@@ -80,7 +80,11 @@ fn is_inside(text: &str, network: &IpNet) -> bool {
 }
 
 fn same_folded(text: &str, wanted: &str) -> bool {
-    if text.is_ascii() && wanted.is_ascii() { text.eq_ignore_ascii_case(wanted) } else { text.to_lowercase() == wanted.to_lowercase() }
+    if text.is_ascii() && wanted.is_ascii() {
+        text.eq_ignore_ascii_case(wanted)
+    } else {
+        text.to_lowercase() == wanted.to_lowercase()
+    }
 }
 
 /// A pattern that finds `needle` in bytes in any letter case, also where JSON escaped it.
@@ -145,11 +149,20 @@ impl ScalarUDFImpl for Made {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let result = (self.evaluate)(&arrays)?;
-        Ok(if scalar && !result.is_empty() { ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?) } else { ColumnarValue::Array(result) })
+        Ok(if scalar && !result.is_empty() {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
+        } else {
+            ColumnarValue::Array(result)
+        })
     }
 }
 
-fn made(name: String, arguments: usize, returns: DataType, evaluate: impl Fn(&[ArrayRef]) -> EngineResult<ArrayRef> + Send + Sync + 'static) -> ScalarUDF {
+fn made(
+    name: String,
+    arguments: usize,
+    returns: DataType,
+    evaluate: impl Fn(&[ArrayRef]) -> EngineResult<ArrayRef> + Send + Sync + 'static,
+) -> ScalarUDF {
     let signature = Signature::any(arguments, Volatility::Immutable);
     ScalarUDF::new_from_impl(Made { name, signature, returns, evaluate: Arc::new(evaluate) })
 }
@@ -173,7 +186,9 @@ pub(crate) fn field_test(field: &str, said: &str, matcher: Matcher) -> Expr {
         let found: BooleanArray = (0..natives.len())
             .map(|row| {
                 let native = native_values(natives, row, &field).any(|value| matcher.matches(value));
-                Some(native || (rests.is_valid(row) && rest_values(rests.value(row), &field).any(|value| matcher.matches(&value))))
+                Some(
+                    native || (rests.is_valid(row) && rest_values(rests.value(row), &field).any(|value| matcher.matches(&value))),
+                )
             })
             .collect();
         Ok(Arc::new(found))
@@ -194,14 +209,19 @@ pub(crate) fn field_value(field: &str) -> Expr {
 
 /// The text as a number, null if it is none.
 pub(crate) fn number(text: Expr) -> Expr {
-    made("number".into(), 1, DataType::Float64, |arrays| Ok(arrow::compute::cast(&arrays[0], &DataType::Float64)?)).call(vec![text])
+    made("number".into(), 1, DataType::Float64, |arrays| Ok(arrow::compute::cast(&arrays[0], &DataType::Float64)?))
+        .call(vec![text])
 }
 
 /// Some observable passes the matcher. Never null.
 pub(crate) fn observable_test(said: &str, matcher: Matcher) -> Expr {
     made(format!("observable[{said}]"), 1, DataType::Boolean, move |arrays| {
         let lists: &ListArray = arrays[0].as_list_opt().ok_or_else(|| mistyped("observables"))?;
-        let values = lists.values().as_struct_opt().and_then(|items| items.column_by_name("value").cloned()).ok_or_else(|| mistyped("observables"))?;
+        let values = lists
+            .values()
+            .as_struct_opt()
+            .and_then(|items| items.column_by_name("value").cloned())
+            .ok_or_else(|| mistyped("observables"))?;
         let values = texts(&values)?;
         let found: BooleanArray = lists
             .offsets()
@@ -245,7 +265,11 @@ pub(crate) fn sql_functions() -> Vec<ScalarUDF> {
             let raws = raws.as_binary_view();
             let mut patterns = PatternCache::default();
             let found: EngineResult<BooleanArray> = (0..raws.len())
-                .map(|row| (raws.is_valid(row) && wanted.is_valid(row)).then(|| Ok(patterns.needle(wanted.value(row))?.is_match(raws.value(row)))).transpose())
+                .map(|row| {
+                    (raws.is_valid(row) && wanted.is_valid(row))
+                        .then(|| Ok(patterns.needle(wanted.value(row))?.is_match(raws.value(row))))
+                        .transpose()
+                })
                 .collect();
             Ok(Arc::new(found?))
         }),
@@ -265,7 +289,13 @@ pub(crate) fn sql_functions() -> Vec<ScalarUDF> {
             for row in 0..addresses.len() {
                 if networks.is_valid(row) && networks.value(row) != last.0 {
                     let text = networks.value(row);
-                    last = (text.to_owned(), Some(text.parse().map_err(|_| DataFusionError::Plan(format!("`{text}` is not a network: write 10.0.0.0/8")))?));
+                    last = (
+                        text.to_owned(),
+                        Some(
+                            text.parse()
+                                .map_err(|_| DataFusionError::Plan(format!("`{text}` is not a network: write 10.0.0.0/8")))?,
+                        ),
+                    );
                 }
                 let both = addresses.is_valid(row) && networks.is_valid(row);
                 found.push(both.then(|| last.1.as_ref().is_some_and(|network| is_inside(addresses.value(row), network))));
@@ -273,13 +303,19 @@ pub(crate) fn sql_functions() -> Vec<ScalarUDF> {
             Ok(Arc::new(BooleanArray::from(found)))
         }),
         made("record_id".into(), 1, DataType::Int64, |arrays| {
-            let ids: Int64Array = texts(&arrays[0])?.iter().map(|text| text.and_then(|text| text.parse::<RecordId>().ok()).map(rows::packed)).collect();
+            let ids: Int64Array = texts(&arrays[0])?
+                .iter()
+                .map(|text| text.and_then(|text| text.parse::<RecordId>().ok()).map(rows::packed))
+                .collect();
             Ok(Arc::new(ids))
         }),
         made("record_text".into(), 1, DataType::Utf8, |arrays| {
             let numbers = arrow::compute::cast(&arrays[0], &DataType::Int64)?;
-            let ids: StringArray =
-                numbers.as_primitive::<Int64Type>().iter().map(|id| id.map(|id| RecordId::unpack(id.cast_unsigned()).to_string())).collect();
+            let ids: StringArray = numbers
+                .as_primitive::<Int64Type>()
+                .iter()
+                .map(|id| id.map(|id| RecordId::unpack(id.cast_unsigned()).to_string()))
+                .collect();
             Ok(Arc::new(ids))
         }),
     ]
@@ -288,7 +324,8 @@ pub(crate) fn sql_functions() -> Vec<ScalarUDF> {
 #[derive(Default)]
 struct PatternCache(Option<(String, Regex)>);
 
-static PATTERNS: LazyLock<Mutex<LruCache<String, Regex>>> = LazyLock::new(|| Mutex::new(LruCache::new(std::num::NonZeroUsize::MIN.saturating_add(63))));
+static PATTERNS: LazyLock<Mutex<LruCache<String, Regex>>> =
+    LazyLock::new(|| Mutex::new(LruCache::new(std::num::NonZeroUsize::MIN.saturating_add(63))));
 
 impl PatternCache {
     fn needle(&mut self, text: &str) -> EngineResult<&Regex> {
@@ -315,7 +352,9 @@ fn entries(natives: &MapArray, row: usize) -> std::ops::Range<usize> {
 
 fn native_values<'a>(natives: &'a MapArray, row: usize, name: &str) -> impl Iterator<Item = &'a str> {
     let (keys, values) = (natives.keys().as_string::<i32>(), natives.values().as_string::<i32>());
-    entries(natives, row).filter(move |&index| values.is_valid(index) && native::is_named(keys.value(index), name)).map(|index| values.value(index))
+    entries(natives, row)
+        .filter(move |&index| values.is_valid(index) && native::is_named(keys.value(index), name))
+        .map(|index| values.value(index))
 }
 
 /// Values in the JSON text of attributes without a column. Only texts that name the attribute are parsed at all.
@@ -334,7 +373,9 @@ fn rest_values(json: &str, name: &str) -> impl Iterator<Item = String> {
 
 fn flatten(path: &str, value: &serde_json::Value, name: &str, found: &mut Vec<String>) {
     match value {
-        serde_json::Value::Object(map) => map.iter().for_each(|(key, value)| flatten(&format!("{path}.{key}"), value, name, found)),
+        serde_json::Value::Object(map) => {
+            map.iter().for_each(|(key, value)| flatten(&format!("{path}.{key}"), value, name, found))
+        }
         serde_json::Value::Array(items) => items.iter().for_each(|item| flatten(path, item, name, found)),
         serde_json::Value::Null => {}
         serde_json::Value::String(text) if native::is_named(path, name) => found.push(text.clone()),

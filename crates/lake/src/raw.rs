@@ -89,7 +89,10 @@ impl ExecutionPlan for RawExec {
         vec![true]
     }
 
-    fn apply_expressions(&self, _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>) -> EngineResult<TreeNodeRecursion> {
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
+    ) -> EngineResult<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
     }
 
@@ -161,7 +164,11 @@ fn raw_column(batch: &RecordBatch, store: &dyn RawStore) -> EngineResult<BinaryV
 }
 
 /// One value a row; the bytes of a joined event's records stand one a line, in order.
-fn fill<'b>(rows: usize, ids_of: impl Fn(usize) -> Vec<i64>, bytes_of: impl Fn(i64) -> Option<&'b Bytes>) -> EngineResult<BinaryViewArray> {
+fn fill<'b>(
+    rows: usize,
+    ids_of: impl Fn(usize) -> Vec<i64>,
+    bytes_of: impl Fn(i64) -> Option<&'b Bytes>,
+) -> EngineResult<BinaryViewArray> {
     let mut column = BinaryViewBuilder::with_capacity(rows);
     let mut shared: hashbrown::HashMap<i64, u32> = hashbrown::HashMap::new();
     for row in 0..rows {
@@ -171,7 +178,12 @@ fn fill<'b>(rows: usize, ids_of: impl Fn(usize) -> Vec<i64>, bytes_of: impl Fn(i
                 None => column.append_null(),
                 Some(bytes) if bytes.len() <= COPIED_BYTES => column.append_value(bytes),
                 Some(bytes) => {
-                    let length = u32::try_from(bytes.len()).map_err(|_| DataFusionError::Execution(format!("record {} is larger than 4 GiB", RecordId::unpack(id.cast_unsigned()))))?;
+                    let length = u32::try_from(bytes.len()).map_err(|_| {
+                        DataFusionError::Execution(format!(
+                            "record {} is larger than 4 GiB",
+                            RecordId::unpack(id.cast_unsigned())
+                        ))
+                    })?;
                     let block = *shared.entry(*id).or_insert_with(|| column.append_block(bytes.clone().into()));
                     column.try_append_view(block, 0, length)?;
                 }

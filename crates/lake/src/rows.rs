@@ -75,7 +75,13 @@ pub struct Rows {
 impl Rows {
     /// No rows yet, with room for so many.
     pub fn with_capacity(rows: usize) -> Self {
-        Self { columns: Columns::with_capacity(rows.min(MAX_BATCH_ROWS)), count: 0, batches: Vec::new(), caps: Caps::default(), failed: None }
+        Self {
+            columns: Columns::with_capacity(rows.min(MAX_BATCH_ROWS)),
+            count: 0,
+            batches: Vec::new(),
+            caps: Caps::default(),
+            failed: None,
+        }
     }
 
     /// Adds a row.
@@ -149,7 +155,14 @@ impl Columns {
             decoder: StringBuilder::new(),
             mapping: StringBuilder::new(),
             promoted: schema::promoted().map(|column| Promoted::new(column.kind)).collect(),
-            native: Native { offsets: vec![0], keys: StringBuilder::new(), values: StringBuilder::new(), path: String::new(), left: 0, full: 0 },
+            native: Native {
+                offsets: vec![0],
+                keys: StringBuilder::new(),
+                values: StringBuilder::new(),
+                path: String::new(),
+                left: 0,
+                full: 0,
+            },
             rest: StringBuilder::new(),
             unmapped: StringBuilder::new(),
             observables: Observables { offsets: vec![0], types: Int32Builder::new(), values: StringBuilder::new() },
@@ -437,7 +450,11 @@ impl Native {
     }
 
     fn finish(mut self) -> Result<MapArray, ArrowError> {
-        let entries = StructArray::try_new(schema::native_fields(), vec![Arc::new(self.keys.finish()), Arc::new(self.values.finish())], None)?;
+        let entries = StructArray::try_new(
+            schema::native_fields(),
+            vec![Arc::new(self.keys.finish()), Arc::new(self.values.finish())],
+            None,
+        )?;
         MapArray::try_new(schema::native_entries(), OffsetBuffer::new(self.offsets.into()), entries, None, false)
     }
 }
@@ -459,7 +476,11 @@ impl Observables {
     }
 
     fn finish(mut self) -> Result<ListArray, ArrowError> {
-        let items = StructArray::try_new(schema::observable_fields(), vec![Arc::new(self.types.finish()), Arc::new(self.values.finish())], None)?;
+        let items = StructArray::try_new(
+            schema::observable_fields(),
+            vec![Arc::new(self.types.finish()), Arc::new(self.values.finish())],
+            None,
+        )?;
         ListArray::try_new(schema::observables_item(), OffsetBuffer::new(self.offsets.into()), Arc::new(items), None)
     }
 }

@@ -34,7 +34,12 @@ pub(crate) static BASE: LazyLock<Vec<Field>> = LazyLock::new(|| {
 /// The schema rows are built and written with.
 pub(crate) static STORED: LazyLock<SchemaRef> = LazyLock::new(|| {
     let mut fields = BASE.clone();
-    fields.extend(PROMOTED.iter().filter(|column| !is_base(column.name)).map(|column| Field::new(column.name, arrow_type(column.kind), true)));
+    fields.extend(
+        PROMOTED
+            .iter()
+            .filter(|column| !is_base(column.name))
+            .map(|column| Field::new(column.name, arrow_type(column.kind), true)),
+    );
     fields.push(Field::new("native", native_type(), false));
     fields.push(Field::new("ocsf_rest", DataType::Utf8, true));
     fields.push(Field::new("unmapped", DataType::Utf8, true));
@@ -44,15 +49,15 @@ pub(crate) static STORED: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 /// The schema queries see: text as views, and `raw` last.
 pub(crate) static TABLE: LazyLock<SchemaRef> = LazyLock::new(|| {
-    let mut fields: Vec<Field> = STORED.fields().iter().map(|field| Field::new(field.name(), viewed(field.data_type()), field.is_nullable())).collect();
+    let mut fields: Vec<Field> =
+        STORED.fields().iter().map(|field| Field::new(field.name(), viewed(field.data_type()), field.is_nullable())).collect();
     fields.push(Field::new(RAW, DataType::BinaryView, true));
     Arc::new(Schema::new(fields))
 });
 
 /// The promoted columns that stand in the table, with their place in [`STORED`].
-pub(crate) static PLACES: LazyLock<hashbrown::HashMap<&'static str, (usize, Kind)>> = LazyLock::new(|| {
-    promoted().enumerate().map(|(place, column)| (column.path, (place, column.kind))).collect()
-});
+pub(crate) static PLACES: LazyLock<hashbrown::HashMap<&'static str, (usize, Kind)>> =
+    LazyLock::new(|| promoted().enumerate().map(|(place, column)| (column.path, (place, column.kind))).collect());
 
 /// Promoted columns that are not already among the base columns, in table order.
 pub fn promoted() -> impl Iterator<Item = &'static Column> {

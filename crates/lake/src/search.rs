@@ -14,7 +14,10 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, lit, utils::conjunction},
     physical_plan::{ExecutionPlan, displayable, execute_stream},
     prelude::{DataFrame, SQLOptions, SessionContext, col},
-    sql::{parser::{DFParser, Statement}, sqlparser::ast},
+    sql::{
+        parser::{DFParser, Statement},
+        sqlparser::ast,
+    },
 };
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -176,7 +179,11 @@ impl Lake {
     /// # Errors
     /// [`Error::Query`] with offset, or [`Error::Sql`].
     pub fn search(self: &Arc<Self>, request: SearchRequest) -> Result<SearchStream, Error> {
-        if request.sql { check_sql(&request.query)? } else { self.check(&request.query)? }
+        if request.sql {
+            check_sql(&request.query)?
+        } else {
+            self.check(&request.query)?
+        }
         let (sender, events) = mpsc::channel(8);
         let lake = self.clone();
         let task = tokio::spawn(async move {
@@ -210,7 +217,11 @@ impl Lake {
             let lowered = language::lower(language::parse(&request.query)?, &fields)?;
             let frame = filtered(&session, table, lowered.filter.clone(), time_range(request.from, request.to))?;
             let frame = lowered.apply(frame, &fields)?;
-            if lowered.shape == Shape::Events { ordered(frame, request.order)?.limit(0, request.limit.or(lowered.head))? } else { frame }
+            if lowered.shape == Shape::Events {
+                ordered(frame, request.order)?.limit(0, request.limit.or(lowered.head))?
+            } else {
+                frame
+            }
         };
         let logical: LogicalPlan = frame.clone().into_optimized_plan()?;
         let physical = frame.create_physical_plan().await?;
@@ -280,7 +291,12 @@ impl<'a> Run<'a> {
                 self.events(lowered, notes).await
             }
             Shape::OrderedEvents => {
-                let frame = filtered(&self.session, self.table.clone(), lowered.filter.clone(), time_range(self.request.from, self.request.to))?;
+                let frame = filtered(
+                    &self.session,
+                    self.table.clone(),
+                    lowered.filter.clone(),
+                    time_range(self.request.from, self.request.to),
+                )?;
                 let frame = lowered.apply(frame, &fields)?;
                 if self.begin_events(fields.into_notes()).await.is_err() {
                     return Ok(Err(Gone));
@@ -290,7 +306,12 @@ impl<'a> Run<'a> {
                 Ok(told)
             }
             Shape::Table => {
-                let frame = filtered(&self.session, self.table.clone(), lowered.filter.clone(), time_range(self.request.from, self.request.to))?;
+                let frame = filtered(
+                    &self.session,
+                    self.table.clone(),
+                    lowered.filter.clone(),
+                    time_range(self.request.from, self.request.to),
+                )?;
                 let frame = lowered.apply(frame, &fields)?;
                 self.table_rows(frame, fields.into_notes()).await
             }
@@ -371,7 +392,11 @@ impl<'a> Run<'a> {
     }
 
     async fn table_rows(&mut self, frame: DataFrame, notes: Vec<String>) -> Result<Result<(), Gone>, Error> {
-        let columns = frame.schema().fields().iter().map(|field| ColumnInfo { name: field.name().clone(), kind: kind_name(field.data_type()) });
+        let columns = frame
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| ColumnInfo { name: field.name().clone(), kind: kind_name(field.data_type()) });
         let columns = SearchEvent::Columns { events: false, columns: columns.collect() };
         if self.send(columns).await.is_err() || self.notes(notes).await.is_err() {
             return Ok(Err(Gone));
@@ -446,7 +471,12 @@ fn scanned(plan: &dyn ExecutionPlan) -> (u64, u64) {
 }
 
 /// The table's events that pass the filter and lie in the time range (microseconds, end exclusive).
-pub(crate) fn filtered(session: &SessionContext, table: Arc<EventTable>, filter: Option<Expr>, range: Option<(i64, i64)>) -> Result<DataFrame, Error> {
+pub(crate) fn filtered(
+    session: &SessionContext,
+    table: Arc<EventTable>,
+    filter: Option<Expr>,
+    range: Option<(i64, i64)>,
+) -> Result<DataFrame, Error> {
     let mut all: Vec<Expr> = filter.into_iter().collect();
     if let Some((start, end)) = range {
         if start > i64::MIN {
@@ -505,7 +535,11 @@ pub(crate) fn slices(snapshot: &Snapshot, request: &SearchRequest) -> Vec<(i64, 
     for (slot, rows) in segment::by_slot(&snapshot.hot) {
         *days.entry(slot.day).or_default() += rows.len() as u64;
     }
-    let mut days: Vec<(i64, u64)> = days.into_iter().map(|(day, rows)| (i64::from(day) * DAY, rows)).filter(|(start, _)| start + DAY > from && *start < to).collect();
+    let mut days: Vec<(i64, u64)> = days
+        .into_iter()
+        .map(|(day, rows)| (i64::from(day) * DAY, rows))
+        .filter(|(start, _)| start + DAY > from && *start < to)
+        .collect();
     if request.order == Order::Newest {
         days.reverse();
     }

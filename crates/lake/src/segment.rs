@@ -109,7 +109,13 @@ fn times(batch: &RecordBatch) -> &[i64] {
 }
 
 /// Writes `rows` of `batches` as one file at `path`, sorted by host, time; durable on return but for the folder entry.
-pub(crate) fn write(folder: &Path, path: &str, slot: Slot, batches: &[RecordBatch], mut rows: Vec<(usize, usize)>) -> Result<SegmentRow, Error> {
+pub(crate) fn write(
+    folder: &Path,
+    path: &str,
+    slot: Slot,
+    batches: &[RecordBatch],
+    mut rows: Vec<(usize, usize)>,
+) -> Result<SegmentRow, Error> {
     let failed = |what| move |source| Error::Segment { what, path: path.to_owned(), source };
     sort(batches, &mut rows);
     let full = folder.join(path);
@@ -143,7 +149,9 @@ pub(crate) fn read(folder: &Path, path: &str) -> Result<Vec<RecordBatch>, Error>
     let failed = |what| move |source| Error::Segment { what, path: path.to_owned(), source };
     let full = folder.join(path);
     let file = File::open(&full).map_err(Error::io("open", &full))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.with_batch_size(CHUNK_ROWS).build()).map_err(failed("read"))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.with_batch_size(CHUNK_ROWS).build())
+        .map_err(failed("read"))?;
     reader.map(|batch| batch.and_then(widened).map_err(Error::columns("read an event segment"))).collect()
 }
 
@@ -158,9 +166,13 @@ fn widened(batch: RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> 
 }
 
 fn sort(batches: &[RecordBatch], rows: &mut [(usize, usize)]) {
-    let hosts: Vec<_> = batches.iter().map(|batch| batch.column_by_name(HOST).and_then(|column| column.as_string_opt::<i32>())).collect();
+    let hosts: Vec<_> =
+        batches.iter().map(|batch| batch.column_by_name(HOST).and_then(|column| column.as_string_opt::<i32>())).collect();
     let times: Vec<&[i64]> = batches.iter().map(times).collect();
-    let records: Vec<_> = batches.iter().map(|batch| batch.column_by_name("record").map(|c| c.as_primitive::<arrow::datatypes::Int64Type>())).collect();
+    let records: Vec<_> = batches
+        .iter()
+        .map(|batch| batch.column_by_name("record").map(|c| c.as_primitive::<arrow::datatypes::Int64Type>()))
+        .collect();
     let key = |&(batch, row): &(usize, usize)| {
         let host = hosts[batch].and_then(|column| column.is_valid(row).then(|| column.value(row)));
         (host, times[batch][row], records[batch].map_or(0, |column| column.value(row)))
@@ -170,7 +182,9 @@ fn sort(batches: &[RecordBatch], rows: &mut [(usize, usize)]) {
 }
 
 fn time_bounds(batches: &[RecordBatch], rows: &[(usize, usize)]) -> (i64, i64) {
-    rows.iter().map(|&(batch, row)| times(&batches[batch])[row]).fold((i64::MAX, i64::MIN), |(low, high), at| (low.min(at), high.max(at)))
+    rows.iter()
+        .map(|&(batch, row)| times(&batches[batch])[row])
+        .fold((i64::MAX, i64::MIN), |(low, high), at| (low.min(at), high.max(at)))
 }
 
 fn properties(rows: usize) -> WriterProperties {
@@ -190,7 +204,9 @@ fn properties(rows: usize) -> WriterProperties {
     // Never asked by range, and long: statistics and dictionaries would only cost.
     for name in ["ocsf_rest", "unmapped"] {
         let path = ColumnPath::from(name);
-        properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None).set_column_dictionary_enabled(path, false);
+        properties = properties
+            .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
+            .set_column_dictionary_enabled(path, false);
     }
     for parts in [["native", "key_value", "key"], ["native", "key_value", "value"]] {
         let path = ColumnPath::from(parts.map(String::from).to_vec());
@@ -208,18 +224,28 @@ fn properties(rows: usize) -> WriterProperties {
 
 fn sorting() -> Vec<SortingColumn> {
     let places = [HOST, "time"].iter().filter_map(|name| STORED.index_of(name).ok());
-    places.filter_map(|place| i32::try_from(leaf_of(place)).ok()).map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true }).collect()
+    places
+        .filter_map(|place| i32::try_from(leaf_of(place)).ok())
+        .map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true })
+        .collect()
 }
 
 /// Parquet counts leaves; nested columns before a column shift it.
 fn leaf_of(place: usize) -> usize {
-    STORED.fields().iter().take(place).map(|field| if let arrow::datatypes::DataType::Map(..) = field.data_type() { 2 } else { 1 }).sum()
+    STORED
+        .fields()
+        .iter()
+        .take(place)
+        .map(|field| if let arrow::datatypes::DataType::Map(..) = field.data_type() { 2 } else { 1 })
+        .sum()
 }
 
 /// Addresses, names of users and machines, hashes: what is searched by exact value.
 fn has_bloom(path: &str) -> bool {
     let last = path.rsplit('.').next().unwrap_or(path);
-    matches!(last, "ip" | "hostname" | "hash" | "md5" | "sha1" | "sha256" | "domain") || path.ends_with("user.name") || path.contains("hash")
+    matches!(last, "ip" | "hostname" | "hash" | "md5" | "sha1" | "sha256" | "domain")
+        || path.ends_with("user.name")
+        || path.contains("hash")
 }
 
 fn ranges(metadata: &ParquetMetaData) -> BTreeMap<String, Range> {
@@ -228,7 +254,9 @@ fn ranges(metadata: &ParquetMetaData) -> BTreeMap<String, Range> {
     for group in metadata.row_groups() {
         for column in group.columns() {
             let parts = column.column_path().parts();
-            let ([name], Some(found)) = (parts, column.statistics().and_then(|statistics| range(statistics, column.num_values()))) else {
+            let ([name], Some(found)) =
+                (parts, column.statistics().and_then(|statistics| range(statistics, column.num_values())))
+            else {
                 unknown.push(parts.first().cloned().unwrap_or_default());
                 continue;
             };

@@ -160,8 +160,16 @@ impl Lake {
         let names = catalog.names()?.into_iter().collect();
         let engine = Engine::new(&folder, &options)?;
         let files = segments.into_iter().map(|row| Arc::new(SegmentFile::new(&folder, row))).collect();
-        let state =
-            State { files, hot: Hot::default(), oldest: None, read_through, names, caps: Caps::default(), flushes: 0, stopped: false };
+        let state = State {
+            files,
+            hot: Hot::default(),
+            oldest: None,
+            read_through,
+            names,
+            caps: Caps::default(),
+            flushes: 0,
+            stopped: false,
+        };
         Ok(Self { folder, options, catalog: Box::new(catalog), state: RwLock::new(state), flushing: Mutex::new(()), engine })
     }
 
@@ -200,7 +208,8 @@ impl Lake {
     /// memory is bounded by it.
     pub fn flush_due(&self) -> bool {
         let state = self.state.read();
-        state.hot.bytes() >= self.options.flush_bytes || state.oldest.is_some_and(|since| since.elapsed() >= self.options.flush_after)
+        state.hot.bytes() >= self.options.flush_bytes
+            || state.oldest.is_some_and(|since| since.elapsed() >= self.options.flush_after)
     }
 
     /// Every record before this one is in files: reading resumes here after a restart.
@@ -248,7 +257,12 @@ impl Lake {
         self.commit(written, read_through)
     }
 
-    fn write_segments(&self, sealed: &[RecordBatch], files: &[Arc<SegmentFile>], read_through: RecordId) -> Result<Written, Error> {
+    fn write_segments(
+        &self,
+        sealed: &[RecordBatch],
+        files: &[Arc<SegmentFile>],
+        read_through: RecordId,
+    ) -> Result<Written, Error> {
         self.step(FlushStep::Start)?;
         let (taken, left) = split(sealed, read_through).map_err(Error::columns("split events"))?;
         let mut written = Written { left, rows: taken.iter().map(|batch| batch.num_rows() as u64).sum(), ..Written::default() };
@@ -263,7 +277,14 @@ impl Lake {
         Ok(written)
     }
 
-    fn write_slot(&self, slot: Slot, mut rows: Vec<(usize, usize)>, taken: &[RecordBatch], files: &[Arc<SegmentFile>], written: &mut Written) -> Result<(), Error> {
+    fn write_slot(
+        &self,
+        slot: Slot,
+        mut rows: Vec<(usize, usize)>,
+        taken: &[RecordBatch],
+        files: &[Arc<SegmentFile>],
+        written: &mut Written,
+    ) -> Result<(), Error> {
         // Small files of the slot are rewritten together with the new rows, as a binary counter carries: a slot keeps
         // about log2(MERGE_BELOW_ROWS) small files however often it is flushed, and a byte is rewritten as often at most.
         let mut batches = taken.to_vec();
@@ -366,7 +387,10 @@ struct Written {
 }
 
 /// Rows of records before the position, and all others.
-fn split(batches: &[RecordBatch], read_through: RecordId) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), arrow::error::ArrowError> {
+fn split(
+    batches: &[RecordBatch],
+    read_through: RecordId,
+) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), arrow::error::ArrowError> {
     let limit = rows::packed(read_through);
     let (mut taken, mut left) = (Vec::new(), Vec::new());
     for batch in batches {

@@ -97,7 +97,13 @@ impl Lake {
     ///
     /// # Errors
     /// [`Error::Query`] with offset; files that cannot be read.
-    pub async fn histogram(&self, query: &str, from: Option<Timestamp>, to: Option<Timestamp>, buckets: usize) -> Result<Histogram, Error> {
+    pub async fn histogram(
+        &self,
+        query: &str,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+        buckets: usize,
+    ) -> Result<Histogram, Error> {
         let fields = Fields::new(self);
         let lowered = language::lower(language::parse(query)?, &fields)?;
         let (session, table) = self.table();
@@ -114,7 +120,11 @@ impl Lake {
             .select(vec![ident("bucket"), ident("severity_id"), ident("count")])?;
         let mut run = Running::start(&session, frame).await?;
         while let Some(batch) = run.next().await? {
-            let (places, severities, counts) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int32Type>(), batch.column(2).as_primitive::<Int64Type>());
+            let (places, severities, counts) = (
+                batch.column(0).as_primitive::<Int64Type>(),
+                batch.column(1).as_primitive::<Int32Type>(),
+                batch.column(2).as_primitive::<Int64Type>(),
+            );
             for row in 0..batch.num_rows() {
                 let bucket = usize::try_from(places.value(row)).ok().and_then(|place| histogram.buckets.get_mut(place));
                 let Some(bucket) = bucket else { continue };
@@ -131,7 +141,13 @@ impl Lake {
     ///
     /// # Errors
     /// [`Error::Query`] with offset; files that cannot be read.
-    pub async fn fields(&self, query: &str, from: Option<Timestamp>, to: Option<Timestamp>, top: usize) -> Result<FieldsSummary, Error> {
+    pub async fn fields(
+        &self,
+        query: &str,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+        top: usize,
+    ) -> Result<FieldsSummary, Error> {
         let fields = Fields::new(self);
         let lowered = language::lower(language::parse(query)?, &fields)?;
         let (session, table) = self.table();
@@ -141,7 +157,8 @@ impl Lake {
             let base = BASE.iter().filter(|field| shown(field.name())).map(|field| col(field.name()));
             let columns: Vec<_> = base.chain(promoted().map(|column| col(column.name))).chain([col("native")]).collect();
             let left = SAMPLE_ROWS + 1 - tallies.events.min(SAMPLE_ROWS);
-            let frame = filtered(&session, table.clone(), lowered.filter.clone(), Some(range))?.select(columns)?.limit(0, Some(left))?;
+            let frame =
+                filtered(&session, table.clone(), lowered.filter.clone(), Some(range))?.select(columns)?.limit(0, Some(left))?;
             let mut run = Running::start(&session, frame).await?;
             while let Some(batch) = run.next().await? {
                 tallies.add(&batch);

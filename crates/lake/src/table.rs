@@ -26,7 +26,9 @@ use datafusion::{
     object_store::{ObjectMeta, ObjectStore, path::Path},
     physical_expr::expressions::Column as PhysicalColumn,
     physical_optimizer::pruning::PruningPredicateBuilder,
-    physical_plan::{ExecutionPlan, PhysicalExpr, empty::EmptyExec, filter::FilterExecBuilder, projection::ProjectionExec, union::UnionExec},
+    physical_plan::{
+        ExecutionPlan, PhysicalExpr, empty::EmptyExec, filter::FilterExecBuilder, projection::ProjectionExec, union::UnionExec,
+    },
 };
 
 use crate::{
@@ -75,9 +77,16 @@ impl TableProvider for EventTable {
         Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
     }
 
-    async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr], _: Option<usize>) -> EngineResult<Arc<dyn ExecutionPlan>> {
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _: Option<usize>,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..TABLE.fields().len()).collect());
-        let (on_raw, plain): (Vec<Expr>, Vec<Expr>) = filters.iter().cloned().partition(|filter| filter.column_refs().iter().any(|column| column.name == RAW));
+        let (on_raw, plain): (Vec<Expr>, Vec<Expr>) =
+            filters.iter().cloned().partition(|filter| filter.column_refs().iter().any(|column| column.name == RAW));
         let raw_place = STORED.fields().len();
         if on_raw.is_empty() && !wanted.contains(&raw_place) {
             return self.scan_stored(state, &wanted, &plain);
@@ -123,7 +132,12 @@ impl EventTable {
         }
     }
 
-    fn scan_files(&self, state: &dyn Session, columns: &[usize], mut files: Vec<Arc<SegmentFile>>) -> EngineResult<Option<Arc<dyn ExecutionPlan>>> {
+    fn scan_files(
+        &self,
+        state: &dyn Session,
+        columns: &[usize],
+        mut files: Vec<Arc<SegmentFile>>,
+    ) -> EngineResult<Option<Arc<dyn ExecutionPlan>>> {
         self.tally.files.fetch_add(files.len() as u64, std::sync::atomic::Ordering::Relaxed);
         if files.is_empty() {
             return Ok(None);
@@ -178,7 +192,9 @@ impl EventTable {
         let files = &self.snapshot.files;
         let Some(all) = conjunction(filters.to_vec()) else { return Ok(files.clone()) };
         let predicate = state.create_physical_expr(all, &DFSchema::try_from(TABLE.as_ref().clone())?)?;
-        let Some(pruning) = PruningPredicateBuilder::new().with_file_schema(TABLE.clone()).build(predicate) else { return Ok(files.clone()) };
+        let Some(pruning) = PruningPredicateBuilder::new().with_file_schema(TABLE.clone()).build(predicate) else {
+            return Ok(files.clone());
+        };
         let keep = pruning.prune(&CatalogRanges(files))?;
         Ok(files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file.clone()).collect())
     }
@@ -207,7 +223,11 @@ fn reduce(file: &SegmentFile, expr: Expr) -> Transformed<Expr> {
     let truth = |expr: &Expr| if let Expr::Literal(ScalarValue::Boolean(truth), _) = expr { *truth } else { None };
     let new = match &expr {
         Expr::IsNull(inner) if never_null(file, inner) => Some(lit(false)),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) if truth(left) == Some(false) || truth(right) == Some(false) => Some(lit(false)),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right })
+            if truth(left) == Some(false) || truth(right) == Some(false) =>
+        {
+            Some(lit(false))
+        }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => match (truth(left), truth(right)) {
             (Some(false), _) => Some(right.as_ref().clone()),
             (_, Some(false)) => Some(left.as_ref().clone()),
@@ -236,7 +256,12 @@ fn partitioned(file: &Arc<SegmentFile>) -> PartitionedFile {
     PartitionedFile::new_from_meta(meta).with_extension(file.clone())
 }
 
-fn filtered(state: &dyn Session, input: Arc<dyn ExecutionPlan>, filters: Vec<Expr>, output: Option<Vec<usize>>) -> EngineResult<Arc<dyn ExecutionPlan>> {
+fn filtered(
+    state: &dyn Session,
+    input: Arc<dyn ExecutionPlan>,
+    filters: Vec<Expr>,
+    output: Option<Vec<usize>>,
+) -> EngineResult<Arc<dyn ExecutionPlan>> {
     match conjunction(filters) {
         Some(all) => {
             let schema = DFSchema::try_from(input.schema().as_ref().clone())?;
@@ -329,4 +354,3 @@ impl PruningStatistics for CatalogRanges<'_> {
         None
     }
 }
-

@@ -68,7 +68,9 @@ async fn a_flush_stopped_at_any_step_loses_and_doubles_nothing() {
         let armed = Arc::new(AtomicBool::new(true));
         let trip = armed.clone();
         let mut faulty = options(&raws);
-        faulty.faults = Some(Arc::new(move |at| if at == step && trip.load(Ordering::Relaxed) { Err(io::Error::other("stopped here")) } else { Ok(()) }));
+        faulty.faults = Some(Arc::new(move |at| {
+            if at == step && trip.load(Ordering::Relaxed) { Err(io::Error::other("stopped here")) } else { Ok(()) }
+        }));
         let lake = Arc::new(Lake::open(&folder.path().join("lake"), faulty).unwrap());
         append(&lake, &batch(700..1500)).unwrap();
         assert!(lake.flush(id(1500)).is_err(), "{step:?}");
@@ -122,7 +124,11 @@ async fn many_small_flushes_leave_few_files() {
 }
 
 fn walk(folder: &std::path::Path) -> usize {
-    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { walk(&path) } else { 1 }).sum()
+    std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| if path.is_dir() { walk(&path) } else { 1 })
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,7 +178,13 @@ fn put(raws: &Arc<Raws>, events: &[Told]) {
 
 /// A condition in the query language with the same condition in plain code.
 fn condition(seed: u64) -> (String, Box<dyn Fn(&Told) -> bool>) {
-    let attribute = |event: &Told, path: &str| event.attributes.get(path).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default();
+    let attribute = |event: &Told, path: &str| {
+        event
+            .attributes
+            .get(path)
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            .unwrap_or_default()
+    };
     match seed % 10 {
         0 => {
             let user = format!("user{}", seed / 10 % 12);
@@ -180,7 +192,10 @@ fn condition(seed: u64) -> (String, Box<dyn Fn(&Told) -> bool>) {
         }
         1 => {
             let net = seed / 10 % 5;
-            (format!("src_endpoint.ip:10.0.{net}.0/24"), Box::new(move |event| attribute(event, "src_endpoint.ip").starts_with(&format!("10.0.{net}."))))
+            (
+                format!("src_endpoint.ip:10.0.{net}.0/24"),
+                Box::new(move |event| attribute(event, "src_endpoint.ip").starts_with(&format!("10.0.{net}."))),
+            )
         }
         2 => {
             let pid = (seed / 10 % 5000) as i64;
@@ -212,7 +227,10 @@ fn condition(seed: u64) -> (String, Box<dyn Fn(&Told) -> bool>) {
             let (right, right_holds) = condition(seed / 70 + 3);
             (format!("({left}) AND ({right})"), Box::new(move |event| left_holds(event) && right_holds(event)))
         }
-        _ => ("device.hostname:*b0?".to_owned(), Box::new(move |event| ["web01", "db02"].contains(&attribute(event, "device.hostname").as_str()))),
+        _ => (
+            "device.hostname:*b0?".to_owned(),
+            Box::new(move |event| ["web01", "db02"].contains(&attribute(event, "device.hostname").as_str())),
+        ),
     }
 }
 
@@ -230,7 +248,8 @@ async fn hot_and_flushed_and_plain_code_agree() {
     for round in 0..30 {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let (text, holds) = condition(seed >> 20);
-        let wanted: BTreeSet<String> = events.iter().filter(|event| holds(event)).map(|event| format!("{}/0", event.id())).collect();
+        let wanted: BTreeSet<String> =
+            events.iter().filter(|event| holds(event)).map(|event| format!("{}/0", event.id())).collect();
         let mut orders = Vec::new();
         for world in [&hot, &flushed, &both] {
             let answer = query(&world.lake, &text).await.unwrap_or_else(|error| panic!("round {round}, `{text}`: {error}"));
@@ -304,7 +323,10 @@ async fn one_event_and_events_by_attribute() {
         ..Default::default()
     };
     let found = world.lake.events_by(&want).await.unwrap();
-    let expected = batch(0..500).into_iter().filter(|event| event.class_uid == 1007 && event.source == "web01" && event.attributes["user.name"] == "user3").count();
+    let expected = batch(0..500)
+        .into_iter()
+        .filter(|event| event.class_uid == 1007 && event.source == "web01" && event.attributes["user.name"] == "user3")
+        .count();
     assert!(expected > 0);
     assert_eq!(found.len(), expected);
     assert!(found.is_sorted_by_key(|event| event.time));

@@ -38,7 +38,8 @@ async fn cases() {
         for (name, world) in [("flushed", &flushed), ("half flushed", &both)] {
             let other = check(&world.lake, head).await;
             if other != found {
-                let _ = writeln!(failures, "{}: {name} differs from unflushed\nunflushed:\n{found}{name}:\n{other}", path.display());
+                let _ =
+                    writeln!(failures, "{}: {name} differs from unflushed\nunflushed:\n{found}{name}:\n{other}", path.display());
             }
         }
         if found == expected {

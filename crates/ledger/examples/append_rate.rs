@@ -52,7 +52,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("  acknowledgement: median {:?}, 99th percentile {:?}", waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
     ledger.seal_now()?;
     let (elapsed, cpu) = (start.elapsed().as_secs_f64(), cpu_time()? - cpu);
-    println!("sealed too: {:.0} records/s ({elapsed:.2} s); CPU {:.2} µs a record in all", records as f64 / elapsed, 1e6 * cpu / records as f64);
+    println!(
+        "sealed too: {:.0} records/s ({elapsed:.2} s); CPU {:.2} µs a record in all",
+        records as f64 / elapsed,
+        1e6 * cpu / records as f64
+    );
     let status = ledger.status();
     println!(
         "on disk {:.1} bytes a record of {:.1} raw, in {} segments; peak memory {} MiB",

@@ -238,7 +238,11 @@ impl Committer {
         if !self.marked {
             return IDLE;
         }
-        let due = self.open.as_ref().and_then(|open| open.since).map(|since| self.inner.options.seal_after.saturating_sub(since.elapsed()));
+        let due = self
+            .open
+            .as_ref()
+            .and_then(|open| open.since)
+            .map(|since| self.inner.options.seal_after.saturating_sub(since.elapsed()));
         due.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1))
     }
 

@@ -69,7 +69,10 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("origin", &self.origin).field("segment_bytes", &self.segment_bytes).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("origin", &self.origin)
+            .field("segment_bytes", &self.segment_bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -380,7 +383,8 @@ impl Ledger {
 
     /// How it is doing.
     pub fn status(&self) -> Status {
-        let last_checkpoint = self.last_checkpoint().map(|c| CheckpointStatus { size: c.size, root: hex::encode(c.root as Hash), at: c.at });
+        let last_checkpoint =
+            self.last_checkpoint().map(|c| CheckpointStatus { size: c.size, root: hex::encode(c.root as Hash), at: c.at });
         let seal_problem = self.inner.seal.lock().problem.as_ref().map(Error::to_string);
         let state = self.inner.state.read();
         Status {
@@ -483,7 +487,9 @@ impl Inner {
         let mut records: Vec<_> = rows
             .into_iter()
             .zip(indexes)
-            .map(|(row, index)| Some(StoredRecord { id: RecordId { segment, index: *index }, raw: row.raw?, receipt: row.receipt }))
+            .map(|(row, index)| {
+                Some(StoredRecord { id: RecordId { segment, index: *index }, raw: row.raw?, receipt: row.receipt })
+            })
             .collect();
         records.resize(indexes.len(), None);
         Ok(records)
@@ -496,7 +502,8 @@ impl Inner {
             let entries = wal.read(first.index, max, READ_BYTES)?;
             let taken = entries.len() as u32;
             let present = entries.into_iter().enumerate();
-            let records = present.filter_map(|(n, entry)| entry.map(|e| StoredRecord { id: id(n), raw: e.raw, receipt: e.receipt }));
+            let records =
+                present.filter_map(|(n, entry)| entry.map(|e| StoredRecord { id: id(n), raw: e.raw, receipt: e.receipt }));
             return Ok((records.collect(), taken));
         }
         let reader = self.reader(first.segment)?;
@@ -535,7 +542,8 @@ impl Inner {
 }
 
 pub(crate) fn random(bytes: &mut [u8]) -> Result<(), Error> {
-    getrandom::fill(bytes).map_err(|error| Error::io("read random bytes for", Path::new("a key"), std::io::Error::other(error.to_string())))
+    getrandom::fill(bytes)
+        .map_err(|error| Error::io("read random bytes for", Path::new("a key"), std::io::Error::other(error.to_string())))
 }
 
 /// Bytes of raw records that one read returns, about.

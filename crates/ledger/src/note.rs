@@ -58,7 +58,8 @@ impl VerifierKey {
         let lines = lines.strip_suffix('\n').ok_or("does not end with a line break")?;
         let mut found = false;
         for line in lines.split('\n') {
-            let (name, blob) = line.strip_prefix("— ").and_then(|line| line.split_once(' ')).ok_or("has a broken signature line")?;
+            let (name, blob) =
+                line.strip_prefix("— ").and_then(|line| line.split_once(' ')).ok_or("has a broken signature line")?;
             let blob = STANDARD.decode(blob).map_err(|_| "has a signature that is not base64")?;
             let (id, signature) = blob.split_at_checked(4).ok_or("has a signature that is too short")?;
             if name != self.name || id != self.id.to_be_bytes() {
@@ -108,7 +109,10 @@ impl SignerKey {
     /// Reads the key file's text; the reason never repeats the key.
     pub(crate) fn parse(text: &str, place: &str) -> Result<Self, Error> {
         let bad = |reason: &str| Error::Key { place: place.into(), reason: reason.into() };
-        let rest = text.strip_prefix("PRIVATE+KEY+").and_then(|rest| rest.strip_suffix('\n')).ok_or_else(|| bad("it is not a signing key"))?;
+        let rest = text
+            .strip_prefix("PRIVATE+KEY+")
+            .and_then(|rest| rest.strip_suffix('\n'))
+            .ok_or_else(|| bad("it is not a signing key"))?;
         let mut parts = rest.splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(bad("it is cut short"));

@@ -66,7 +66,12 @@ pub fn prove_on(disk: &Arc<dyn Disk>, dir: &Path, id: RecordId) -> Result<String
     Ok(Proof { extra: extra.to_text(), index: u64::from(id.segment), path: log_path, note }.to_text())
 }
 
-fn prove_in_batch(disk: &dyn Disk, dir: &Path, id: RecordId, statement: &Statement) -> Result<(Leaf, [u8; 32], Vec<Hash>), Error> {
+fn prove_in_batch(
+    disk: &dyn Disk,
+    dir: &Path,
+    id: RecordId,
+    statement: &Statement,
+) -> Result<(Leaf, [u8; 32], Vec<Hash>), Error> {
     let reader = SegmentReader::open(disk, &dir.join("segments"), id.segment)?;
     let salt = reader.identity.secret.salts(id.segment).salt(id.index);
     let mut leaves = Leaves::new(reader.identity.clone());
@@ -193,7 +198,10 @@ impl Extra {
         }
         let leaf = text::bytes(lines.next()?.strip_prefix("leaf ")?)?;
         let salt = text::hash(lines.next()?.strip_prefix("salt ")?)?;
-        let path = lines.map(|line| text::hash(line.strip_prefix("path ")?)).collect::<Option<Vec<_>>>().filter(|path| path.len() <= 64)?;
+        let path = lines
+            .map(|line| text::hash(line.strip_prefix("path ")?))
+            .collect::<Option<Vec<_>>>()
+            .filter(|path| path.len() <= 64)?;
         Some(Self { leaf, salt, path, statement: statement.into() })
     }
 }

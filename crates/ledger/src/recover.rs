@@ -66,7 +66,8 @@ fn signing_key(disk: &dyn Disk, dir: &Path, origin: &str) -> Result<SignerKey, E
         Ok(bytes) => {
             let bytes = Zeroizing::new(bytes);
             let place = path.display().to_string();
-            let text = std::str::from_utf8(&bytes).map_err(|_| Error::Key { place: place.clone(), reason: "it is not text".into() })?;
+            let text =
+                std::str::from_utf8(&bytes).map_err(|_| Error::Key { place: place.clone(), reason: "it is not text".into() })?;
             SignerKey::parse(text, &place)?
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -177,11 +178,21 @@ fn take_over_wal(
 }
 
 /// Stands in for a WAL file that is gone, so that its records are sealed as lost under their own numbers.
-fn replace_missing(options: &Options, dir: &Path, state: &mut State, next: &WalFile, segment: u32, records: u32) -> Result<(), Error> {
+fn replace_missing(
+    options: &Options,
+    dir: &Path,
+    state: &mut State,
+    next: &WalFile,
+    segment: u32,
+    records: u32,
+) -> Result<(), Error> {
     let path = dir.join("wal").join(format!("{segment:08}.wal"));
     if records == 0 {
         let place = path.display().to_string();
-        return Err(Error::Log { place, reason: "it is missing and nothing says how many records it held: restore it from a copy".into() });
+        return Err(Error::Log {
+            place,
+            reason: "it is missing and nothing says how many records it held: restore it from a copy".into(),
+        });
     }
     let mut header = next.header.clone();
     header.segment = segment;
@@ -203,7 +214,8 @@ struct WalFile {
 fn wal_files(disk: &dyn Disk, dir: &Path, sealed: u32) -> Result<Vec<WalFile>, Error> {
     let folder = dir.join("wal");
     let names = disk.list(&folder).map_err(|error| Error::io("list", &folder, error))?;
-    let numbered: Vec<(u32, String)> = names.into_iter().filter_map(|name| Some((name.strip_suffix(".wal")?.parse().ok()?, name))).collect();
+    let numbered: Vec<(u32, String)> =
+        names.into_iter().filter_map(|name| Some((name.strip_suffix(".wal")?.parse().ok()?, name))).collect();
     let mut files = Vec::new();
     for (n, (segment, name)) in numbered.iter().enumerate() {
         let path = folder.join(name);
@@ -223,7 +235,8 @@ fn wal_files(disk: &dyn Disk, dir: &Path, sealed: u32) -> Result<Vec<WalFile>, E
                 disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
             }
             None => {
-                let reason = "both copies of its head are damaged, so its records cannot be told from rubbish: restore it from a copy";
+                let reason =
+                    "both copies of its head are damaged, so its records cannot be told from rubbish: restore it from a copy";
                 return Err(Error::Log { place: path.display().to_string(), reason: reason.into() });
             }
         }

@@ -48,7 +48,9 @@ impl Inner {
             if seal.closed {
                 return Err(Error::Closed);
             }
-            if seal.attempts >= patience && let Some(problem) = &seal.problem {
+            if seal.attempts >= patience
+                && let Some(problem) = &seal.problem
+            {
                 return Err(problem.clone());
             }
             seal.hurry = true;

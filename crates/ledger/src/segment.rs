@@ -14,8 +14,8 @@ use std::{
 use arrow::{
     array::{
         Array, BinaryArray, BinaryBuilder, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch, StringArray, StringBuilder,
-        TimestampMicrosecondArray, TimestampMicrosecondBuilder, UInt8Array, UInt8Builder, UInt32Array, UInt32Builder, UInt64Array,
-        UInt64Builder,
+        TimestampMicrosecondArray, TimestampMicrosecondBuilder, UInt8Array, UInt8Builder, UInt32Array, UInt32Builder,
+        UInt64Array, UInt64Builder,
     },
     buffer::Buffer,
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
@@ -38,7 +38,8 @@ use parquet::{
     schema::types::ColumnPath,
 };
 use reeve_record::{
-    EventTime, Hash, Leaf, Receipt, RecordId, SaltSecret, Transport, certainty_code, certainty_from_code, commit, leaf_hash, lost_leaf,
+    EventTime, Hash, Leaf, Receipt, RecordId, SaltSecret, Transport, certainty_code, certainty_from_code, commit, leaf_hash,
+    lost_leaf,
 };
 use sha2::{Digest, Sha256};
 
@@ -142,7 +143,8 @@ pub(crate) fn write(
     let temporary = path.with_extension("parquet.tmp");
     let io = |error| Error::io("write", &temporary, error);
     let file = disk.create(&temporary, true).map_err(io)?;
-    let mut writer = ArrowWriter::try_new_with_options(Sink::new(file.clone()), schema(), options(identity)).map_err(|e| parquet_error(segment, e))?;
+    let mut writer = ArrowWriter::try_new_with_options(Sink::new(file.clone()), schema(), options(identity))
+        .map_err(|e| parquet_error(segment, e))?;
     let mut leaves = Leaves::new(identity.clone());
     let mut totals = Totals::default();
     loop {
@@ -248,7 +250,8 @@ impl SegmentReader {
         if metadata.schema().fields().len() != schema().fields().len() {
             return Err(wrong("describes other columns"));
         }
-        let identity = read_identity(metadata.metadata()).ok_or_else(|| wrong("does not name format, segment, epoch and salt secret"))?;
+        let identity =
+            read_identity(metadata.metadata()).ok_or_else(|| wrong("does not name format, segment, epoch and salt secret"))?;
         if identity.segment != segment {
             return Err(wrong("is that of another segment"));
         }
@@ -261,7 +264,8 @@ impl SegmentReader {
 
     /// Rows of ascending, disjoint ranges of indexes, in order.
     pub(crate) fn read(&self, wanted: &[Range<u32>]) -> Result<Vec<Row>, Error> {
-        let used = |region: &Region| wanted.iter().any(|rows| rows.start < region.first + region.count && region.first < rows.end);
+        let used =
+            |region: &Region| wanted.iter().any(|rows| rows.start < region.first + region.count && region.first < rows.end);
         for (region, sound) in self.regions.iter().filter(|(region, sound)| !sound.load(Ordering::Relaxed) && used(region)) {
             check_region(&*self.input.file, self.identity.segment, region)?;
             sound.store(true, Ordering::Relaxed);
@@ -301,7 +305,8 @@ impl SegmentReader {
 
     fn rows(&self, batch: &RecordBatch, names: &mut Names, rows: &mut Vec<Row>) -> Result<(), Error> {
         let segment = self.identity.segment;
-        let columns = Columns::new(batch).ok_or_else(|| Error::Segment { segment, reason: "its columns have other types".into() })?;
+        let columns =
+            Columns::new(batch).ok_or_else(|| Error::Segment { segment, reason: "its columns have other types".into() })?;
         for n in 0..batch.num_rows() {
             let row = columns.row(n, self.identity.epoch, names);
             rows.push(row.ok_or_else(|| Error::Segment { segment, reason: format!("row {} breaks the format", rows.len()) })?);
@@ -405,7 +410,10 @@ impl Region {
 
 /// Reading must not pass on bytes that were not sealed, so each stretch is checked the first time it is used.
 fn check_region(file: &dyn DiskFile, segment: u32, region: &Region) -> Result<(), Error> {
-    let damaged = |what: &str| Error::Segment { segment, reason: format!("bytes {}…{} {what}", region.offset, region.offset + region.length) };
+    let damaged = |what: &str| Error::Segment {
+        segment,
+        reason: format!("bytes {}…{} {what}", region.offset, region.offset + region.length),
+    };
     let length = file.length().map_err(|error| damaged(&error.to_string()))?;
     if region.offset.checked_add(region.length).is_none_or(|end| end > length) {
         return Err(damaged("are missing"));
@@ -479,7 +487,10 @@ fn regions(metadata: &ParquetMetaData, length: u64, records: u32) -> Vec<(Range<
         let rows = first..first + u32::try_from(group.num_rows()).unwrap_or(0);
         let start = group.columns().iter().map(|column| column.byte_range().0).min().unwrap_or(at);
         push(&mut at, start, 0..records);
-        let pages = metadata.offset_index().and_then(|index| index.get(number)?.get(RAW_COLUMN)).map(|column| column.page_locations().as_slice());
+        let pages = metadata
+            .offset_index()
+            .and_then(|index| index.get(number)?.get(RAW_COLUMN))
+            .map(|column| column.page_locations().as_slice());
         let pages = pages.unwrap_or_default();
         for (n, page) in pages.iter().enumerate() {
             let from = rows.start + page.first_row_index as u32;
@@ -487,7 +498,8 @@ fn regions(metadata: &ParquetMetaData, length: u64, records: u32) -> Vec<(Range<
             push(&mut at, page.offset as u64, rows.clone());
             push(&mut at, page.offset as u64 + page.compressed_page_size as u64, from..to);
         }
-        let end = group.columns().iter().map(|column| column.byte_range()).map(|(start, length)| start + length).max().unwrap_or(at);
+        let end =
+            group.columns().iter().map(|column| column.byte_range()).map(|(start, length)| start + length).max().unwrap_or(at);
         push(&mut at, end, rows.clone());
         first = rows.end;
     }
@@ -573,11 +585,15 @@ fn options(identity: &Identity) -> ArrowWriterOptions {
         ]));
     for column in ["raw", "previous"] {
         let column = ColumnPath::from(column);
-        properties = properties.set_column_dictionary_enabled(column.clone(), false).set_column_statistics_enabled(column, EnabledStatistics::None);
+        properties = properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_statistics_enabled(column, EnabledStatistics::None);
     }
     for column in ["index", "sequence", "received_at", "claimed_at"] {
         let column = ColumnPath::from(column);
-        properties = properties.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        properties = properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
     }
     ArrowWriterOptions::new().with_properties(properties.build())
 }

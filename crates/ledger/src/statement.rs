@@ -98,7 +98,8 @@ impl Statement {
         };
         let lost = lines.map(lost_line).collect::<Option<Vec<_>>>()?;
         let ordered = lost.windows(2).all(|pair| u64::from(pair[0].0) + u64::from(pair[0].1) < u64::from(pair[1].0));
-        let inside = lost.iter().all(|(first, count)| *count > 0 && u64::from(*first) + u64::from(*count) <= u64::from(statement.records));
+        let inside =
+            lost.iter().all(|(first, count)| *count > 0 && u64::from(*first) + u64::from(*count) <= u64::from(statement.records));
         (ordered && inside && statement.records > 0).then_some(Self { lost, ..statement })
     }
 

@@ -2,11 +2,7 @@
 mod log;
 mod segment;
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use reeve_record::Hash;
 use serde::Serialize;
@@ -143,7 +139,9 @@ pub fn verify(dir: &Path, options: &VerifyOptions, progress: &mut dyn FnMut(Prog
 
 fn trusted_key(disk: &dyn Disk, dir: &Path, options: &VerifyOptions, report: &mut Report) -> Option<VerifierKey> {
     let own = own_key(disk, dir);
-    if let Err(error) = &own && (options.key.is_none() || !matches!(error, Error::Io { .. })) {
+    if let Err(error) = &own
+        && (options.key.is_none() || !matches!(error, Error::Io { .. }))
+    {
         report.faults.push(Fault {
             code: "LEDGER-028",
             what: format!("the verifier key cannot be read: {error}"),
@@ -163,7 +161,10 @@ fn verify_wal(disk: &dyn Disk, dir: &Path, sealed: u32, report: &mut Report) -> 
     let names = disk.list(&folder).map_err(|error| Error::io("list", &folder, error))?;
     let mut next: Option<(u32, u32)> = None;
     for name in names.iter().rev() {
-        let Some(segment) = name.strip_suffix(".wal").and_then(|number| number.parse::<u32>().ok()).filter(|n| *n >= sealed) else { continue };
+        let Some(segment) = name.strip_suffix(".wal").and_then(|number| number.parse::<u32>().ok()).filter(|n| *n >= sealed)
+        else {
+            continue;
+        };
         // Gone since the folder was listed: it was sealed meanwhile.
         let Ok(file) = disk.open(&folder.join(name)) else { continue };
         let mut head = vec![0; HEADER_LENGTH];
@@ -182,12 +183,21 @@ fn verify_wal(disk: &dyn Disk, dir: &Path, sealed: u32, report: &mut Report) -> 
         };
         next = Some((segment, header.records_before));
         match wal::scan(&*file, &header, complete) {
-            Err(error) => fault(format!("it cannot be read: {error}"), complete.map(|count| RecordRange { segment, first: 0, count }).into_iter().collect()),
+            Err(error) => fault(
+                format!("it cannot be read: {error}"),
+                complete.map(|count| RecordRange { segment, first: 0, count }).into_iter().collect(),
+            ),
             Ok(scan) => {
-                let lost = ranges(segment, (0..).zip(&scan.places).filter(|(_, place)| place.length == 0).map(|(index, _)| index));
+                let lost =
+                    ranges(segment, (0..).zip(&scan.places).filter(|(_, place)| place.length == 0).map(|(index, _)| index));
                 report.open_records += scan.places.len() as u64 - lost.iter().map(|range| u64::from(range.count)).sum::<u64>();
                 if !scan.damage.is_empty() {
-                    let what = scan.damage.iter().map(|(offset, what)| format!("at byte {offset} {what}")).collect::<Vec<_>>().join("; ");
+                    let what = scan
+                        .damage
+                        .iter()
+                        .map(|(offset, what)| format!("at byte {offset} {what}"))
+                        .collect::<Vec<_>>()
+                        .join("; ");
                     fault(what, lost);
                 }
             }

@@ -192,7 +192,8 @@ impl Frame {
             [2, 0, 0, 0] => Kind::Mark,
             _ => return None,
         };
-        let [length, first, count, crc] = [fields.take()?, fields.take()?, fields.take()?, fields.take()?].map(u32::from_be_bytes);
+        let [length, first, count, crc] =
+            [fields.take()?, fields.take()?, fields.take()?, fields.take()?].map(u32::from_be_bytes);
         let sound = crc == header_crc(seed, offset, &head[..20])
             && u64::from(length) >= 28 + 4 * u64::from(count)
             && (length as usize) <= MAX_FRAME
@@ -236,7 +237,8 @@ pub fn scan(file: &dyn DiskFile, header: &Header, complete: Option<u32>) -> io::
     while at < length {
         let mut head = [0; FRAME_HEADER];
         let read = file.read_at(&mut head, at)?;
-        let Some(frame) = Frame::decode(&seed, at, &head[..read]).filter(|frame| frame.first as usize >= expected(&scan, &last)) else {
+        let Some(frame) = Frame::decode(&seed, at, &head[..read]).filter(|frame| frame.first as usize >= expected(&scan, &last))
+        else {
             match find_frame(file, &seed, at + 1, length, expected(&scan, &last) as u32)? {
                 Some(next) => {
                     settle(&mut scan, &mut last);
@@ -470,7 +472,10 @@ impl WalSegment {
     }
 
     fn entry(&self, block: &Bytes, from: usize, length: usize, index: u32, names: &mut Names) -> Result<Entry, Error> {
-        let damaged = || Error::Segment { segment: self.header.segment, reason: format!("record {index} in the write-ahead log is damaged") };
+        let damaged = || Error::Segment {
+            segment: self.header.segment,
+            reason: format!("record {index} in the write-ahead log is damaged"),
+        };
         if from + length > block.len() {
             return Err(damaged());
         }

@@ -50,7 +50,8 @@ fn sealed_files(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn covers(report: &Report, id: RecordId) -> bool {
-    let hit = |range: &RecordRange| range.segment == id.segment && id.index >= range.first && id.index - range.first < range.count;
+    let hit =
+        |range: &RecordRange| range.segment == id.segment && id.index >= range.first && id.index - range.first < range.count;
     report.faults.iter().flat_map(|fault| &fault.records).any(hit)
 }
 
@@ -58,7 +59,8 @@ fn covers(report: &Report, id: RecordId) -> bool {
 fn an_intact_store_verifies_in_full() {
     let dir = sealed_store(3);
     let mut seen = Vec::new();
-    let report = verify(dir.path(), &VerifyOptions::default(), &mut |progress| seen.push((progress.segments, progress.records))).unwrap();
+    let report =
+        verify(dir.path(), &VerifyOptions::default(), &mut |progress| seen.push((progress.segments, progress.records))).unwrap();
     assert_eq!(report.faults, []);
     assert_eq!((report.records, report.segments, report.log_size), (3600, 3, 3));
     assert_eq!(seen, [(1, 1200), (2, 2400), (3, 3600)]);

@@ -32,7 +32,8 @@ impl Client {
     fn append(&mut self, ledger: &Ledger, count: u32) {
         let raws: Vec<String> = (self.next..self.next + count).map(|n| format!("record {n} {}", "x".repeat(40))).collect();
         self.next += count;
-        let batch = raws.iter().enumerate().map(|(n, raw)| NewRecord::new(format!("s{}", n % 2), Transport::Http, raw.clone())).collect();
+        let batch =
+            raws.iter().enumerate().map(|(n, raw)| NewRecord::new(format!("s{}", n % 2), Transport::Http, raw.clone())).collect();
         match ledger.append(batch) {
             Ok(ids) => self.stored.extend(ids.into_iter().zip(raws)),
             Err(_) => self.failed.push(raws),

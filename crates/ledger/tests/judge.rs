@@ -61,7 +61,13 @@ fn go_accepts_what_we_sign_and_refuses_what_was_altered() {
     assert!(verdict.status.success(), "{said}{}", String::from_utf8_lossy(&verdict.stderr));
     assert!(said.contains("260 entries give the signed root") && said.ends_with("accepted\n"), "{said}");
 
-    for altered in [dir.join("log/checkpoint"), dir.join("log/tile/0/000"), dir.join("log/tile/entries/000"), proof.clone(), raw_file.clone()] {
+    for altered in [
+        dir.join("log/checkpoint"),
+        dir.join("log/tile/0/000"),
+        dir.join("log/tile/entries/000"),
+        proof.clone(),
+        raw_file.clone(),
+    ] {
         let sealed = fs::read(&altered).unwrap();
         let mut flipped = sealed.clone();
         let middle = flipped.len() / 2;

@@ -29,7 +29,10 @@ fn raw(cycle: u64, thread: u64, n: u64) -> String {
 #[test]
 #[ignore = "the process that `nothing_acknowledged_is_lost_to_sigkill` starts and kills"]
 fn appends_until_killed() {
-    let (dir, cycle) = std::env::var(FOLDER).ok().and_then(|text| text.split_once('#').map(|(a, b)| (a.to_owned(), b.parse::<u64>().unwrap()))).unwrap();
+    let (dir, cycle) = std::env::var(FOLDER)
+        .ok()
+        .and_then(|text| text.split_once('#').map(|(a, b)| (a.to_owned(), b.parse::<u64>().unwrap())))
+        .unwrap();
     let ledger = Arc::new(open(Path::new(&dir)));
     let threads: Vec<_> = (0..3u64)
         .map(|thread| {
@@ -38,7 +41,9 @@ fn appends_until_killed() {
                 let mut n = 0;
                 loop {
                     let count = 1 + n % 17;
-                    let batch = (n..n + count).map(|n| NewRecord::new(format!("t{thread}"), Transport::Http, raw(cycle, thread, n))).collect();
+                    let batch = (n..n + count)
+                        .map(|n| NewRecord::new(format!("t{thread}"), Transport::Http, raw(cycle, thread, n)))
+                        .collect();
                     let ids = ledger.append(batch).unwrap();
                     let lines: String = ids.iter().zip(n..).map(|(id, n)| format!("{id} {cycle} {thread} {n}\n")).collect();
                     // Into the pipe before the next batch: the parent knows what we were told, however we end.
@@ -94,7 +99,10 @@ fn run_and_kill(dir: &Path, cycle: u64) -> Vec<(RecordId, String)> {
             let line = String::from_utf8_lossy(&line.unwrap()).into_owned();
             let fields: Vec<&str> = line.split(' ').collect();
             let [id, cycle, thread, n] = fields[..] else { continue };
-            let (Ok(id), Ok(cycle), Ok(thread), Ok(n)) = (id.parse::<RecordId>(), cycle.parse(), thread.parse(), n.parse()) else { continue };
+            let (Ok(id), Ok(cycle), Ok(thread), Ok(n)) = (id.parse::<RecordId>(), cycle.parse(), thread.parse(), n.parse())
+            else {
+                continue;
+            };
             let _ = first.send(());
             stored.push((id, raw(cycle, thread, n)));
         }

@@ -101,7 +101,9 @@ fn many_threads_append_and_one_tails() {
     let writers: Vec<_> = (0..4)
         .map(|t| {
             let ledger = ledger.clone();
-            std::thread::spawn(move || (0..50).flat_map(|n| ledger.append(batch(t * 10_000 + n * 10, 10)).unwrap()).collect::<Vec<_>>())
+            std::thread::spawn(move || {
+                (0..50).flat_map(|n| ledger.append(batch(t * 10_000 + n * 10, 10)).unwrap()).collect::<Vec<_>>()
+            })
         })
         .collect();
     let (mut seen, mut next) = (Vec::new(), RecordId::default());

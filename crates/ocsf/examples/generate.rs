@@ -29,7 +29,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut owners = String::new();
     for (key, object) in object(&schema["objects"]) {
         let list = attribute_list(object, &mut enums, &mut attributes);
-        writeln!(owners, "O\t{key}\t{}\t{}\t{}\t{list}", text(&object["caption"]), number(&object["observable"]), constraints(object))?;
+        writeln!(
+            owners,
+            "O\t{key}\t{}\t{}\t{}\t{list}",
+            text(&object["caption"]),
+            number(&object["observable"]),
+            constraints(object)
+        )?;
     }
     for (key, class) in object(&schema["classes"]) {
         let list = attribute_list(class, &mut enums, &mut attributes);
@@ -61,7 +67,8 @@ fn attribute_list(owner: &Value, enums: &mut Table, attributes: &mut Table) -> S
         let values = values.map_or(String::new(), |id| id.to_string());
         let array = if attribute["is_array"] == true { "[]" } else { "" };
         let kind = attribute["object_type"].as_str().unwrap_or(text(&attribute["type"]));
-        let line = format!("{name}\t{kind}\t{array}\t{values}\t{}\t{}", text(&attribute["sibling"]), number(&attribute["observable"]));
+        let line =
+            format!("{name}\t{kind}\t{array}\t{values}\t{}\t{}", text(&attribute["sibling"]), number(&attribute["observable"]));
         let mut entry = attributes.id(line).to_string();
         if attribute["requirement"] == "required" {
             entry.push('!');

@@ -1,7 +1,10 @@
 //! How many events per second of one thread are mapped: `cargo run --release -p reeve-ocsf --example rate -- PATH…`
 #![allow(clippy::print_stdout)]
 
-use std::{path::Path, time::{Duration, Instant}};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use reeve_decode::{Limits, Parsed, Sink, read_path};
 

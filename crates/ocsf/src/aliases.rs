@@ -29,7 +29,9 @@ pub fn aliases(name: &str) -> Vec<Target> {
     // An exact OCSF path stands for itself alone before it stands for what others call by that name.
     if let Some(column) = Column::find(&lower) {
         add(Target::Ocsf(column.path));
-    } else if short.len() == name.len() && let Some(path) = schema_path(&lower) {
+    } else if short.len() == name.len()
+        && let Some(path) = schema_path(&lower)
+    {
         add(Target::Ocsf(path));
     }
     for key in [lower.as_str(), &lower[lower.len() - short.len()..]] {
@@ -50,7 +52,8 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
 }
 
 /// Where shippers put a Windows event's own data.
-const PREFIXES: &[&str] = &["winlog.event_data.", "winlog.user_data.", "event.eventdata.", "eventdata.", "event_data.", "event.system.", "native."];
+const PREFIXES: &[&str] =
+    &["winlog.event_data.", "winlog.user_data.", "event.eventdata.", "eventdata.", "event_data.", "event.system.", "native."];
 
 struct Table {
     names: HashMap<String, Vec<&'static str>>,
@@ -83,7 +86,13 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         let others: Vec<&'static str> = entry.ecs.into_iter().chain(entry.native).map(|name| &*name.leak()).collect();
         for other in &others {
             let known = table.names.entry(other.to_ascii_lowercase()).or_default();
-            paths.iter().filter(|path| !known.contains(path)).copied().collect::<Vec<_>>().into_iter().for_each(|path| known.push(path));
+            paths
+                .iter()
+                .filter(|path| !known.contains(path))
+                .copied()
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|path| known.push(path));
         }
         for path in paths {
             if !table.of.contains_key(path) {
@@ -121,7 +130,14 @@ mod tests {
 
     #[test]
     fn three_schools_one_thing() {
-        for name in ["process.cmd_line", "process_cmd_line", "process.command_line", "CommandLine", "commandline", "winlog.event_data.CommandLine"] {
+        for name in [
+            "process.cmd_line",
+            "process_cmd_line",
+            "process.command_line",
+            "CommandLine",
+            "commandline",
+            "winlog.event_data.CommandLine",
+        ] {
             assert_eq!(aliases(name).first(), Some(&Target::Ocsf("process.cmd_line")), "{name}");
         }
         assert!(aliases("winlog.event_data.CommandLine").contains(&Target::Native("CommandLine".into())));

@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn every_column_is_an_attribute_of_that_type() {
         for column in PROMOTED {
-            let attribute = classes().iter().find_map(|class| class.attribute(column.path)).unwrap_or_else(|| panic!("{}", column.path));
+            let attribute =
+                classes().iter().find_map(|class| class.attribute(column.path)).unwrap_or_else(|| panic!("{}", column.path));
             assert_eq!(Kind::from(attribute.kind), column.kind, "{}", column.path);
             assert_eq!(column.name, column.path.replace('.', "_"), "flat name");
             assert!(!attribute.array, "{}", column.path);

@@ -35,9 +35,13 @@ pub fn to_json(event: &Event<'_>, source: &Source<'_>) -> Json {
     captions(&mut json, class.map_or(&[], |class| &class.attributes));
     fill_required(&mut json, class, source);
     metadata(&mut json, event, class, source);
-    json.insert("raw_data_hash".into(), json!({"algorithm": "SHA-256", "algorithm_id": 3, "value": hex::encode(Sha256::digest(source.raw))}));
+    json.insert(
+        "raw_data_hash".into(),
+        json!({"algorithm": "SHA-256", "algorithm_id": 3, "value": hex::encode(Sha256::digest(source.raw))}),
+    );
     json.insert("raw_data_size".into(), source.raw.len().into());
-    let stands = |name: &str| !partial.keys().any(|path| name.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.')));
+    let stands =
+        |name: &str| !partial.keys().any(|path| name.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.')));
     let observables: Vec<Json> = event.observables.iter().filter(|observable| stands(observable.name)).map(observable).collect();
     if !observables.is_empty() {
         json.insert("observables".into(), observables.into());
@@ -153,10 +157,13 @@ fn captions(json: &mut Map<String, Json>, members: &[Member]) {
         {
             match value {
                 Json::Object(inner) => captions(inner, &object.attributes),
-                Json::Array(items) => items.iter_mut().filter_map(Json::as_object_mut).for_each(|inner| captions(inner, &object.attributes)),
+                Json::Array(items) => {
+                    items.iter_mut().filter_map(Json::as_object_mut).for_each(|inner| captions(inner, &object.attributes))
+                }
                 _ => {}
             }
-        } else if let (Some(sibling), Some(caption)) = (attribute.sibling, value.as_i64().and_then(|value| attribute.caption(value)))
+        } else if let (Some(sibling), Some(caption)) =
+            (attribute.sibling, value.as_i64().and_then(|value| attribute.caption(value)))
             && members.iter().any(|member| member.attribute.name == sibling)
         {
             json.entry(sibling).or_insert_with(|| caption.into());

@@ -26,10 +26,21 @@ pub fn validate(event: &Json) -> Vec<Violation> {
     };
     let uid = event.get("class_uid").and_then(Json::as_u64).and_then(|uid| u32::try_from(uid).ok());
     let Some(class) = uid.and_then(schema::class) else {
-        check.add("class", "class_uid", format!("`{}` is no class of OCSF {}", event.get("class_uid").unwrap_or(&Json::Null), schema::VERSION));
+        check.add(
+            "class",
+            "class_uid",
+            format!("`{}` is no class of OCSF {}", event.get("class_uid").unwrap_or(&Json::Null), schema::VERSION),
+        );
         return check.0;
     };
-    let profiles: Vec<&str> = event.get("metadata").and_then(|metadata| metadata.get("profiles")).and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
+    let profiles: Vec<&str> = event
+        .get("metadata")
+        .and_then(|metadata| metadata.get("profiles"))
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .collect();
     check.members(event, &class.attributes, &class.constraints, "", &profiles, 0);
     check.arithmetic(event, class);
     check.observables(event);
@@ -47,22 +58,37 @@ impl Check {
         self.0.push(Violation { code, path: path.to_owned(), detail });
     }
 
-    fn members(&mut self, json: &Map<String, Json>, members: &[Member], constraints: &[Constraint], at: &str, profiles: &[&str], depth: usize) {
+    fn members(
+        &mut self,
+        json: &Map<String, Json>,
+        members: &[Member],
+        constraints: &[Constraint],
+        at: &str,
+        profiles: &[&str],
+        depth: usize,
+    ) {
         if depth > DEPTH_MAX {
             return self.add("type", at, format!("nested deeper than {DEPTH_MAX}"));
         }
         let path = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
-        let in_force = |member: &Member| member.profiles.is_empty() || member.profiles.iter().any(|profile| profiles.contains(profile));
+        let in_force =
+            |member: &Member| member.profiles.is_empty() || member.profiles.iter().any(|profile| profiles.contains(profile));
         for (name, value) in json {
             match members.iter().find(|member| member.attribute.name == name) {
                 None => self.add("unknown_attribute", &path(name), "the schema has no such attribute here".into()),
                 Some(member) if depth == 0 && !in_force(member) => {
-                    self.add("unknown_attribute", &path(name), format!("comes with profile `{}`, which metadata.profiles does not name", member.profiles.join("` or `")));
+                    self.add(
+                        "unknown_attribute",
+                        &path(name),
+                        format!("comes with profile `{}`, which metadata.profiles does not name", member.profiles.join("` or `")),
+                    );
                 }
                 Some(member) => self.value(value, member.attribute, &path(name), profiles, depth),
             }
         }
-        for member in members.iter().filter(|member| member.required && in_force(member) && !json.contains_key(member.attribute.name)) {
+        for member in
+            members.iter().filter(|member| member.required && in_force(member) && !json.contains_key(member.attribute.name))
+        {
             self.add("missing", &path(member.attribute.name), "required".into());
         }
         for constraint in constraints {
@@ -87,7 +113,9 @@ impl Check {
     fn one(&mut self, value: &Json, attribute: &Attribute, path: &str, profiles: &[&str], depth: usize) {
         if attribute.kind == Kind::Object {
             return match (value.as_object(), schema::schema().object(attribute.type_name)) {
-                (Some(json), Some(object)) => self.members(json, &object.attributes, &object.constraints, path, profiles, depth + 1),
+                (Some(json), Some(object)) => {
+                    self.members(json, &object.attributes, &object.constraints, path, profiles, depth + 1)
+                }
                 (None, _) => self.add("type", path, format!("an object `{}` is expected", attribute.type_name)),
                 (_, None) => {}
             };
@@ -168,7 +196,11 @@ fn fits(value: &Json, kind: Kind) -> bool {
 
 pub(crate) fn is_uuid(text: &str) -> bool {
     let text = text.trim_matches(['{', '}']);
-    text.len() == 36 && text.bytes().enumerate().all(|(at, byte)| if matches!(at, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() })
+    text.len() == 36
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if matches!(at, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() })
 }
 
 pub(crate) fn is_email(text: &str) -> bool {

@@ -12,7 +12,13 @@ struct Events(Vec<String>);
 impl Sink for Events {
     fn event(&mut self, _: &str, parsed: Parsed<'_>) {
         let event = map(&parsed);
-        let about = Source { name: "case", record: Some("0-1"), part: parsed.part, received_at: jiff::Timestamp::UNIX_EPOCH, raw: &parsed.raw };
+        let about = Source {
+            name: "case",
+            record: Some("0-1"),
+            part: parsed.part,
+            received_at: jiff::Timestamp::UNIX_EPOCH,
+            raw: &parsed.raw,
+        };
         let json = to_json(&event, &about);
         assert_eq!(validate(&json), [], "{json:#}");
         self.0.push(json.to_string());
@@ -22,7 +28,12 @@ impl Sink for Events {
 #[test]
 fn cases_map_as_written_down() {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases/ocsf"));
-    let mut inputs: Vec<PathBuf> = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
+    let mut inputs: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "log"))
+        .collect();
     inputs.sort();
     assert!(inputs.len() >= 4, "the cases are there");
     for input in inputs {

@@ -8,14 +8,80 @@ use reeve_decode::{Head, Map, Parsed, Value};
 use reeve_ocsf::{Source, map, to_json, validate};
 
 const FIELDS: &[&str] = &[
-    "Image", "CommandLine", "ProcessId", "User", "TargetFilename", "TargetObject", "Details", "Hashes", "QueryName", "QueryResults", "SourceIp", "DestinationIp", "DestinationPort", "IpAddress", "LogonType",
-    "TargetUserName", "ServiceName", "ImagePath", "TaskName", "EventType", "ObjectType", "ObjectName", "AccessMask", "PrivilegeList", "ShareName", "RelativeTargetName", "id.orig_h", "id.resp_h", "id.resp_p",
-    "query", "rcode", "answers", "method", "uri", "status", "status_code", "client", "user", "event_type", "src_ip", "dest_ip", "proto", "eventName", "sourceIPAddress", "errorCode", "src4_addr", "message", "app_name",
-    "hostname", "procid", "node",
+    "Image",
+    "CommandLine",
+    "ProcessId",
+    "User",
+    "TargetFilename",
+    "TargetObject",
+    "Details",
+    "Hashes",
+    "QueryName",
+    "QueryResults",
+    "SourceIp",
+    "DestinationIp",
+    "DestinationPort",
+    "IpAddress",
+    "LogonType",
+    "TargetUserName",
+    "ServiceName",
+    "ImagePath",
+    "TaskName",
+    "EventType",
+    "ObjectType",
+    "ObjectName",
+    "AccessMask",
+    "PrivilegeList",
+    "ShareName",
+    "RelativeTargetName",
+    "id.orig_h",
+    "id.resp_h",
+    "id.resp_p",
+    "query",
+    "rcode",
+    "answers",
+    "method",
+    "uri",
+    "status",
+    "status_code",
+    "client",
+    "user",
+    "event_type",
+    "src_ip",
+    "dest_ip",
+    "proto",
+    "eventName",
+    "sourceIPAddress",
+    "errorCode",
+    "src4_addr",
+    "message",
+    "app_name",
+    "hostname",
+    "procid",
+    "node",
 ];
-const DECODERS: &[&str] = &["evtx", "json.nxlog", "zeek.conn", "zeek.dns", "zeek.http", "zeek.kerberos", "suricata.eve", "aws.cloudtrail", "web.access", "nfdump", "syslog.5424", "journald", "auditd", "text"];
-const IDS: &[u32] = &[1, 3, 7, 8, 11, 12, 13, 22, 25, 4624, 4625, 4656, 4663, 4672, 4688, 4697, 4698, 4720, 4728, 4768, 4776, 5140, 5145, 5156, 7045, 1102, 4104];
-const CHANNELS: &[&str] = &["Security", "Microsoft-Windows-Sysmon/Operational", "System", "Microsoft-Windows-PowerShell/Operational"];
+const DECODERS: &[&str] = &[
+    "evtx",
+    "json.nxlog",
+    "zeek.conn",
+    "zeek.dns",
+    "zeek.http",
+    "zeek.kerberos",
+    "suricata.eve",
+    "aws.cloudtrail",
+    "web.access",
+    "nfdump",
+    "syslog.5424",
+    "journald",
+    "auditd",
+    "text",
+];
+const IDS: &[u32] = &[
+    1, 3, 7, 8, 11, 12, 13, 22, 25, 4624, 4625, 4656, 4663, 4672, 4688, 4697, 4698, 4720, 4728, 4768, 4776, 5140, 5145, 5156,
+    7045, 1102, 4104,
+];
+const CHANNELS: &[&str] =
+    &["Security", "Microsoft-Windows-Sysmon/Operational", "System", "Microsoft-Windows-PowerShell/Operational"];
 
 fn value() -> impl Strategy<Value = Value<'static>> {
     prop_oneof![
@@ -24,7 +90,26 @@ fn value() -> impl Strategy<Value = Value<'static>> {
         any::<i64>().prop_map(Value::Int),
         any::<f64>().prop_map(Value::Float),
         ".{0,24}".prop_map(Value::from),
-        prop::sample::select(vec!["-", "10.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "0x1f", "65536", "GET", "alert", "dns", "CreateUser", "File", "Key", "a\\b", "\\", "/", "SHA1=00ff,MD5=", "query"]).prop_map(Value::from),
+        prop::sample::select(vec![
+            "-",
+            "10.0.0.1",
+            "::ffff:10.0.0.1",
+            "fe80::1%eth0",
+            "0x1f",
+            "65536",
+            "GET",
+            "alert",
+            "dns",
+            "CreateUser",
+            "File",
+            "Key",
+            "a\\b",
+            "\\",
+            "/",
+            "SHA1=00ff,MD5=",
+            "query"
+        ])
+        .prop_map(Value::from),
         prop::collection::vec(".{0,8}".prop_map(Value::from), 0..3).prop_map(Value::List),
     ]
 }

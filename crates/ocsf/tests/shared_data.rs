@@ -27,15 +27,25 @@ impl Sink for Judge {
         count.0 += 1;
         count.1 += usize::from(event.class_uid != 0);
         *self.per_class.entry((parsed.decoder, event.class_uid)).or_default() += 1;
-        let kind = format!("{} {} {} {}", parsed.decoder, event.class_uid, event.activity_id, event.text("metadata.event_code").unwrap_or(""));
+        let kind = format!(
+            "{} {} {} {}",
+            parsed.decoder,
+            event.class_uid,
+            event.activity_id,
+            event.text("metadata.event_code").unwrap_or("")
+        );
         let seen = self.kinds.entry(kind.clone()).or_default();
         *seen += 1;
         if *seen > PER_KIND {
             return;
         }
-        let about = Source { name: source, record: Some("1-1"), part: 0, received_at: jiff::Timestamp::UNIX_EPOCH, raw: &parsed.raw };
+        let about =
+            Source { name: source, record: Some("1-1"), part: 0, received_at: jiff::Timestamp::UNIX_EPOCH, raw: &parsed.raw };
         for violation in validate(&to_json(&event, &about)) {
-            let entry = self.violations.entry(format!("{kind}: {} {}", violation.code, violation.path)).or_insert_with(|| (0, violation.detail.clone()));
+            let entry = self
+                .violations
+                .entry(format!("{kind}: {} {}", violation.code, violation.path))
+                .or_insert_with(|| (0, violation.detail.clone()));
             entry.0 += 1;
         }
     }
@@ -44,7 +54,8 @@ impl Sink for Judge {
 }
 
 fn data() -> PathBuf {
-    std::env::var_os("REEVE_SHARED_DATA").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")), PathBuf::from)
+    std::env::var_os("REEVE_SHARED_DATA")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")), PathBuf::from)
 }
 
 fn check(folders: &[&str]) {

@@ -30,7 +30,9 @@ impl Client {
     /// Signs in with `REEVE_USER` and `REEVE_PASSWORD`.
     pub(crate) fn sign_in(url: &str) -> Result<Self, Failure> {
         let variable = |name: &str| {
-            std::env::var(name).map_err(|_| Failure::new(USAGE, format!("`{name}` is not set: --server signs in with REEVE_USER and REEVE_PASSWORD")))
+            std::env::var(name).map_err(|_| {
+                Failure::new(USAGE, format!("`{name}` is not set: --server signs in with REEVE_USER and REEVE_PASSWORD"))
+            })
         };
         let (user, password) = (variable("REEVE_USER")?, variable("REEVE_PASSWORD")?);
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
@@ -42,7 +44,10 @@ impl Client {
         let cookie = answer.headers().get("set-cookie").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
         let failed = !answer.status().is_success();
-        let body: Value = answer.body_mut().read_json().map_err(|error| Failure::new(UNUSABLE, format!("`{url}` does not answer like a Reeve: {error}")))?;
+        let body: Value = answer
+            .body_mut()
+            .read_json()
+            .map_err(|error| Failure::new(UNUSABLE, format!("`{url}` does not answer like a Reeve: {error}")))?;
         if failed {
             return Err(refused(&body));
         }
@@ -50,7 +55,12 @@ impl Client {
     }
 
     /// Reads a stream of JSON lines; `each` gets every object.
-    pub(crate) fn lines(&self, path: &str, query: &[(&str, String)], mut each: impl FnMut(Value) -> Result<(), Failure>) -> Result<(), Failure> {
+    pub(crate) fn lines(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        mut each: impl FnMut(Value) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let mut request = self.agent.get(format!("{}{path}", self.base)).header("cookie", &self.cookie);
         for (name, value) in query {
             request = request.query(*name, value);
@@ -61,7 +71,10 @@ impl Client {
         }
         for line in BufReader::new(answer.into_body().into_reader()).lines() {
             let line = line?;
-            each(serde_json::from_str(&line).map_err(|error| Failure::new(UNUSABLE, format!("the server sent a broken line: {error}")))?)?;
+            each(
+                serde_json::from_str(&line)
+                    .map_err(|error| Failure::new(UNUSABLE, format!("the server sent a broken line: {error}")))?,
+            )?;
         }
         Ok(())
     }
@@ -83,7 +96,8 @@ impl Client {
 
     /// Posts a JSON document.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let request = self.agent.post(format!("{}{path}", self.base)).header("cookie", &self.cookie).header("x-csrf-token", &self.csrf);
+        let request =
+            self.agent.post(format!("{}{path}", self.base)).header("cookie", &self.cookie).header("x-csrf-token", &self.csrf);
         document(request.send_json(body).map_err(broken)?)
     }
 }
@@ -98,21 +112,29 @@ impl Client {
             for record in run {
                 // The listener cuts at line ends: a record that holds one would come apart and no longer be bit for bit.
                 if record.raw.contains(&b'\n') {
-                    let message = format!("`{}` has records that are no single lines: give --data DIR, which takes any bytes", first.source);
+                    let message = format!(
+                        "`{}` has records that are no single lines: give --data DIR, which takes any bytes",
+                        first.source
+                    );
                     return Err(Failure::new(UNUSABLE, message));
                 }
                 body.extend_from_slice(&record.raw);
                 body.push(b'\n');
             }
             let path: String = first.source.split('/').map(escaped).collect::<Vec<_>>().join("/");
-            let mut request = agent.post(format!("{}/ingest/{path}", url.trim_end_matches('/'))).header("content-type", "text/plain");
+            let mut request =
+                agent.post(format!("{}/ingest/{path}", url.trim_end_matches('/'))).header("content-type", "text/plain");
             if let Ok(token) = std::env::var("REEVE_TOKEN") {
                 request = request.header("authorization", format!("Bearer {token}"));
             }
-            let mut answer = request.send(&body[..]).map_err(|error| Failure::new(USAGE, format!("cannot reach `{url}`: {error}")))?;
+            let mut answer =
+                request.send(&body[..]).map_err(|error| Failure::new(USAGE, format!("cannot reach `{url}`: {error}")))?;
             if !answer.status().is_success() {
                 let said = answer.body_mut().read_to_string().unwrap_or_default();
-                return Err(Failure::new(UNUSABLE, format!("`{url}` did not take records of `{}`: {} {said}", first.source, answer.status())));
+                return Err(Failure::new(
+                    UNUSABLE,
+                    format!("`{url}` did not take records of `{}`: {} {said}", first.source, answer.status()),
+                ));
             }
         }
         Ok(())

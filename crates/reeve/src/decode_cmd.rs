@@ -19,12 +19,14 @@ use crate::{
 
 /// Arguments of `reeve decode`.
 #[derive(clap::Args)]
-#[command(after_help = "Reads EVTX; JSON of Winlogbeat, NXLog, Sysmon, CloudTrail, Zeek, Suricata, laurel, journald, nfdump and any other; syslog;
+#[command(
+    after_help = "Reads EVTX; JSON of Winlogbeat, NXLog, Sysmon, CloudTrail, Zeek, Suricata, laurel, journald, nfdump and any other; syslog;
 auditd; journald exports; Zeek TSV; web server logs; any text. Content decides, not the name.
 
 Examples:
   reeve decode Security.evtx --face ocsf | head
-  reeve decode /var/log --face native > events.ndjson")]
+  reeve decode /var/log --face native > events.ndjson"
+)]
 pub(crate) struct Args {
     /// Files and folders to decode; .gz, .zst, .zip and .tar archives are opened
     #[arg(required = true, value_name = "PATH")]
@@ -109,17 +111,23 @@ fn decode(args: &Args) -> Result<u8, exit::Failure> {
         read(path, args.face, send);
         bar.inc(*size);
     };
-    let done = in_order(&files, threads, || (), read, |piece| {
-        match piece {
-            Piece::Lines(lines) => out.write_all(&lines)?,
-            Piece::Unreadable { source, code, detail } => {
-                unreadable += 1;
-                say(&source, code, &detail);
+    let done = in_order(
+        &files,
+        threads,
+        || (),
+        read,
+        |piece| {
+            match piece {
+                Piece::Lines(lines) => out.write_all(&lines)?,
+                Piece::Unreadable { source, code, detail } => {
+                    unreadable += 1;
+                    say(&source, code, &detail);
+                }
+                Piece::Count(count) => events += count,
             }
-            Piece::Count(count) => events += count,
-        }
-        Ok(())
-    })
+            Ok(())
+        },
+    )
     .and_then(|()| out.flush());
     bar.finish_and_clear();
     match done {
@@ -138,7 +146,8 @@ fn say(source: &str, code: &str, detail: &str) {
 }
 
 fn read(path: &Path, face: Face, send: &mut dyn FnMut(Piece) -> bool) {
-    let mut reader = Reader { face, lines: Vec::new(), events: 0, received: Timestamp::now(), stopped: false, unknown: String::new(), send };
+    let mut reader =
+        Reader { face, lines: Vec::new(), events: 0, received: Timestamp::now(), stopped: false, unknown: String::new(), send };
     reeve_decode::read_path(path, &Limits::default(), &mut reader);
     reader.hand_over();
     let events = reader.events;
@@ -175,7 +184,8 @@ impl Sink for Reader<'_> {
             self.unknown = source.to_owned();
             self.problem(source, Problem { code: "input.unknown", offset: 0, detail: "in no format that is read here".into() });
         }
-        let about = reeve_ocsf::Source { name: source, record: None, part: parsed.part, received_at: self.received, raw: &parsed.raw };
+        let about =
+            reeve_ocsf::Source { name: source, record: None, part: parsed.part, received_at: self.received, raw: &parsed.raw };
         let ocsf = (self.face != Face::Native).then(|| reeve_ocsf::to_json(&reeve_ocsf::map(&parsed), &about));
         let line = Line {
             source,

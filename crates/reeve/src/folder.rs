@@ -54,7 +54,16 @@ impl Folder {
         let queue = Arc::new(reeve_case::Store::open(dir).map_err(|error| failed(dir, "alert queue", &error))?);
         let accounts = Arc::new(Accounts::open(dir).map_err(|error| failed(dir, "accounts", &error))?);
         let reads = Arc::new(Reads::new(lake.clone(), record.clone()));
-        Ok(Self { dir: dir.to_owned(), ledger: record, lake, queue, accounts, access: Arc::new(Access::new(audit)), reads, _lock: lock })
+        Ok(Self {
+            dir: dir.to_owned(),
+            ledger: record,
+            lake,
+            queue,
+            accounts,
+            access: Arc::new(Access::new(audit)),
+            reads,
+            _lock: lock,
+        })
     }
 
     /// Opens a data folder that must be there already.
@@ -63,7 +72,10 @@ impl Folder {
     /// There is none, and as [`Folder::open`].
     pub(crate) fn existing(dir: &Path) -> Result<Self, Failure> {
         if !dir.join("ledger").is_dir() {
-            let message = format!("`{}` is no data folder: `reeve ingest PATH --data DIR` or `reeve serve --data DIR` makes one", dir.display());
+            let message = format!(
+                "`{}` is no data folder: `reeve ingest PATH --data DIR` or `reeve serve --data DIR` makes one",
+                dir.display()
+            );
             return Err(Failure::new(USAGE, message));
         }
         Self::open(dir, ORIGIN)

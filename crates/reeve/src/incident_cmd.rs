@@ -105,7 +105,8 @@ pub(crate) fn alerts(command: AlertCommand) -> Result<(), Failure> {
 
 fn local_alerts(folder: &Folder) -> Result<Vec<Value>, Failure> {
     let mut filter = AlertFilter { limit: 1000, ..AlertFilter::default() };
-    let scoped = folder.access.ask(&Folder::person(), Action::ReadAlerts, json!({}), ()).map_err(|error| Failure::new(USAGE, error))?;
+    let scoped =
+        folder.access.ask(&Folder::person(), Action::ReadAlerts, json!({}), ()).map_err(|error| Failure::new(USAGE, error))?;
     let (mut rows, mut digest) = (Vec::new(), Digest::default());
     loop {
         let page = folder.queue.alerts(&filter).map_err(|error| Failure::new(UNUSABLE, error))?;
@@ -164,7 +165,8 @@ fn show(args: &Show) -> Result<(), Failure> {
     let document = match open(&args.place)? {
         Place::Server(client) => client.get(&format!("/incidents/{}", args.id))?,
         Place::Folder(folder) => {
-            let ask = folder.access.ask(&Folder::person(), Action::ReadIncidents, json!({ "incident": args.id }), args.id.clone());
+            let ask =
+                folder.access.ask(&Folder::person(), Action::ReadIncidents, json!({ "incident": args.id }), args.id.clone());
             let scoped = ask.map_err(|error| Failure::new(USAGE, error))?;
             folder.queue.incident(scoped.what()).map_err(of_case)?
         }
@@ -176,7 +178,10 @@ fn list(args: &List) -> Result<(), Failure> {
     let rows = match open(&args.place)? {
         Place::Server(client) => client.get("/incidents")?["incidents"].as_array().cloned().unwrap_or_default(),
         Place::Folder(folder) => {
-            let scoped = folder.access.ask(&Folder::person(), Action::ReadIncidents, json!({}), ()).map_err(|error| Failure::new(USAGE, error))?;
+            let scoped = folder
+                .access
+                .ask(&Folder::person(), Action::ReadIncidents, json!({}), ())
+                .map_err(|error| Failure::new(USAGE, error))?;
             let rows = folder.queue.incidents().map_err(of_case)?;
             folder.access.answered(&scoped, Digest::default());
             rows.iter().map(|row| serde_json::to_value(row).unwrap_or_default()).collect()

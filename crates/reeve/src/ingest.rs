@@ -1,10 +1,6 @@
 //! `reeve ingest`: files into the record, then read, with a count and the checkpoint they are under.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::Instant,
-};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use reeve_decode::{Limits, Problem, RawRecord, Sink};
@@ -64,7 +60,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     take(&args.paths, &mut taking)?;
     let Counts { records, bytes, problems, .. } = taking.counts;
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 16);
-    let reading = Reading::new(&folder.dir, folder.ledger.clone(), folder.lake.clone(), Arc::new(engine), folder.queue.clone(), threads);
+    let reading =
+        Reading::new(&folder.dir, folder.ledger.clone(), folder.lake.clone(), Arc::new(engine), folder.queue.clone(), threads);
     let progress = reading.progress();
     reading.finish();
     seal(&folder.ledger)?;
@@ -78,7 +75,10 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 
 fn seal(ledger: &Ledger) -> Result<(), Failure> {
     ledger.seal_now().and_then(|()| ledger.checkpoint().map(drop)).map_err(|error| {
-        Failure::new(UNUSABLE, format!("the records are durable but could not be sealed: {error}; that follows when the folder is opened again"))
+        Failure::new(
+            UNUSABLE,
+            format!("the records are durable but could not be sealed: {error}; that follows when the folder is opened again"),
+        )
     })
 }
 
@@ -86,12 +86,18 @@ fn send(server: &str, paths: &[PathBuf], started: Instant) -> Result<(), Failure
     let mut taking = Taking::new(|batch| Client::ingest(server, &batch).map(|()| Sent::Answered));
     take(paths, &mut taking)?;
     let Counts { records, bytes, problems, .. } = taking.counts;
-    output::json(&json!({ "records": records, "bytes": bytes, "problems": problems, "seconds": started.elapsed().as_secs_f64() }))?;
+    output::json(
+        &json!({ "records": records, "bytes": bytes, "problems": problems, "seconds": started.elapsed().as_secs_f64() }),
+    )?;
     partial(problems)
 }
 
 fn partial(problems: u64) -> Result<(), Failure> {
-    if problems == 0 { Ok(()) } else { Err(Failure::new(PARTIAL, format!("{problems} inputs had problems, named above; the rest was taken"))) }
+    if problems == 0 {
+        Ok(())
+    } else {
+        Err(Failure::new(PARTIAL, format!("{problems} inputs had problems, named above; the rest was taken")))
+    }
 }
 
 fn take<F: FnMut(Vec<NewRecord>) -> Result<Sent, Failure>>(paths: &[PathBuf], taking: &mut Taking<F>) -> Result<(), Failure> {
@@ -132,7 +138,15 @@ struct Taking<F> {
 impl<F: FnMut(Vec<NewRecord>) -> Result<Sent, Failure>> Taking<F> {
     fn new(submit: F) -> Self {
         let source = (String::new(), Arc::from(""));
-        Self { submit, batch: Vec::new(), batch_bytes: 0, under_way: Default::default(), source, counts: Counts::default(), failed: None }
+        Self {
+            submit,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            under_way: Default::default(),
+            source,
+            counts: Counts::default(),
+            failed: None,
+        }
     }
 
     fn submit(&mut self) {
@@ -199,6 +213,9 @@ mod tests {
 
     #[test]
     fn sources_are_named_by_path() {
-        assert_eq!((source_name("./web1/auth.log.zst"), source_name("/var/log/auth.log"), source_name(".")), ("web1/auth.log.zst", "/var/log/auth.log", "."));
+        assert_eq!(
+            (source_name("./web1/auth.log.zst"), source_name("/var/log/auth.log"), source_name(".")),
+            ("web1/auth.log.zst", "/var/log/auth.log", ".")
+        );
     }
 }

@@ -95,7 +95,11 @@ fn check_folder(args: &Verify) -> Result<(), Failure> {
         let options = VerifyOptions { key: if name == "ledger" { key.clone() } else { None }, ..VerifyOptions::default() };
         faults += check_ledger(name, &dir, &options, Format::or_default(args.format))?;
     }
-    if faults == 0 { Ok(()) } else { Err(Failure::new(UNVERIFIED, format!("{faults} faults: the records named above cannot be vouched for"))) }
+    if faults == 0 {
+        Ok(())
+    } else {
+        Err(Failure::new(UNVERIFIED, format!("{faults} faults: the records named above cannot be vouched for")))
+    }
 }
 
 #[allow(clippy::print_stderr, reason = "progress and summary are not data")]
@@ -114,7 +118,10 @@ fn check_ledger(name: &str, dir: &Path, options: &VerifyOptions, format: Format)
         } else {
             let records: Vec<String> = fault.records.iter().map(ToString::to_string).collect();
             let records = if records.is_empty() { "none".to_owned() } else { records.join(" ") };
-            output::text(&format!("{} {}\n  where: {}\n  records: {records}\n  hint: {}\n", fault.code, fault.what, fault.place, fault.hint))?;
+            output::text(&format!(
+                "{} {}\n  where: {}\n  records: {records}\n  hint: {}\n",
+                fault.code, fault.what, fault.place, fault.hint
+            ))?;
         }
     }
     let key = if report.own_key { "the folder's own key: keep it elsewhere and give it with --key" } else { "the key given" };
@@ -147,9 +154,12 @@ fn print_proof(args: &Prove) -> Result<(), Failure> {
 }
 
 fn check_proof(args: &Check) -> Result<(), Failure> {
-    let read = |path: &Path| std::fs::read(path).map_err(|error| Failure::new(UNUSABLE, format!("cannot read `{}`: {error}", path.display())));
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| Failure::new(UNUSABLE, format!("cannot read `{}`: {error}", path.display())))
+    };
     let proof = String::from_utf8_lossy(&read(&args.proof)?).into_owned();
-    let proven = verify_proof(&proof, &read(&args.raw)?, &read_key(&args.key)?).map_err(|error| Failure::new(UNVERIFIED, error))?;
+    let proven =
+        verify_proof(&proof, &read(&args.raw)?, &read_key(&args.key)?).map_err(|error| Failure::new(UNVERIFIED, error))?;
     let receipt = &proven.leaf.receipt;
     output::json(&json!({
         "verified": true, "record": proven.leaf.id, "source": receipt.source, "sequence": receipt.sequence,
@@ -160,12 +170,20 @@ fn check_proof(args: &Check) -> Result<(), Failure> {
 fn checkpoint(data: &Path) -> Result<(), Failure> {
     let path = data.join("ledger/log/checkpoint");
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        Failure::new(USAGE, format!("cannot read `{}`: {error}; a data folder has its first checkpoint when its first segment is sealed", path.display()))
+        Failure::new(
+            USAGE,
+            format!(
+                "cannot read `{}`: {error}; a data folder has its first checkpoint when its first segment is sealed",
+                path.display()
+            ),
+        )
     })?;
     output::text(&text)
 }
 
 fn read_key(path: &Path) -> Result<VerifierKey, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::new(USAGE, format!("cannot read the key `{}`: {error}", path.display())))?;
-    VerifierKey::parse(text.trim()).map_err(|error| Failure::new(USAGE, format!("`{}` is no verifier key: {error}", path.display())))
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(USAGE, format!("cannot read the key `{}`: {error}", path.display())))?;
+    VerifierKey::parse(text.trim())
+        .map_err(|error| Failure::new(USAGE, format!("`{}` is no verifier key: {error}", path.display())))
 }

@@ -88,7 +88,12 @@ fn main() -> ExitCode {
         }
         Command::Man => {
             let mut page = Vec::new();
-            exit::of(clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(exit::Failure::from).and_then(|()| output::bytes(&page)))
+            exit::of(
+                clap_mangen::Man::new(Cli::command())
+                    .render(&mut page)
+                    .map_err(exit::Failure::from)
+                    .and_then(|()| output::bytes(&page)),
+            )
         }
     };
     code

@@ -102,7 +102,10 @@ fn scan(args: &Args) -> Result<u8, exit::Failure> {
     let faulty = faulty_by_name(&args.rules, &rule_problems);
     summary::rule_problems(&rule_problems, &faulty, args.verbose);
     if set.is_empty() {
-        return Err(exit::Failure::new(exit::UNUSABLE, "no rule could be used; see the reasons above or run again with --verbose"));
+        return Err(exit::Failure::new(
+            exit::UNUSABLE,
+            "no rule could be used; see the reasons above or run again with --verbose",
+        ));
     }
     let engine = Engine::from_shared(std::sync::Arc::new(set));
     let mut totals = Totals::default();
@@ -111,7 +114,8 @@ fn scan(args: &Args) -> Result<u8, exit::Failure> {
         return Err(exit::Failure::new(exit::UNUSABLE, "no input could be read"));
     }
     let mut out = open(args)?;
-    let color = args.output.is_none() && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let color =
+        args.output.is_none() && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let render = Render::new(format, color);
     let bar = progress(&files);
     let work = Work { engine: &engine, render: &render, min_level: args.min_level, bar: &bar };
@@ -165,7 +169,11 @@ fn open(args: &Args) -> Result<Box<dyn Write>, exit::Failure> {
     let Some(path) = &args.output else { return Ok(Box::new(BufWriter::with_capacity(1 << 16, io::stdout()))) };
     let mut options = File::options();
     options.write(true);
-    if args.clobber { options.create(true).truncate(true) } else { options.create_new(true) };
+    if args.clobber {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
     match options.open(path) {
         Ok(file) => Ok(Box::new(BufWriter::with_capacity(1 << 16, file))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(path)),
@@ -205,7 +213,11 @@ enum Piece {
     /// A match that correlations count.
     Hits(Vec<Hit>, Box<Evidence>),
     /// Something wrong with the file itself: part of it is not scanned.
-    Unreadable { source: String, code: &'static str, detail: String },
+    Unreadable {
+        source: String,
+        code: &'static str,
+        detail: String,
+    },
     Done(FileCounts),
 }
 
@@ -217,30 +229,42 @@ struct FileCounts {
     seen: BTreeMap<String, (u64, usize)>,
 }
 
-fn write_all(work: &Work<'_>, files: &[(PathBuf, u64)], threads: usize, out: &mut dyn Write, totals: &mut Totals) -> io::Result<()> {
+fn write_all(
+    work: &Work<'_>,
+    files: &[(PathBuf, u64)],
+    threads: usize,
+    out: &mut dyn Write,
+    totals: &mut Totals,
+) -> io::Result<()> {
     let mut rendered = 0u64;
     let mut hits: Vec<(Hit, usize)> = Vec::new();
     let mut kept: Vec<Evidence> = Vec::new();
     out.write_all(work.render.head().as_bytes())?;
-    in_order(files, threads, Scratch::collecting, |(path, size), scratch, send| read(work, path, *size, scratch, send), |piece| {
-        match piece {
-            Piece::Finding(level, line) => {
-                totals.found(level, &line);
-                work.render.write(out, &line, &mut rendered)?;
-            }
-            Piece::Hits(found, evidence) => {
-                if hits.len() + found.len() > HITS_MAX {
-                    totals.hits_lost += found.len() as u64;
-                } else {
-                    hits.extend(found.into_iter().map(|hit| (hit, kept.len())));
-                    kept.push(*evidence);
+    in_order(
+        files,
+        threads,
+        Scratch::collecting,
+        |(path, size), scratch, send| read(work, path, *size, scratch, send),
+        |piece| {
+            match piece {
+                Piece::Finding(level, line) => {
+                    totals.found(level, &line);
+                    work.render.write(out, &line, &mut rendered)?;
                 }
+                Piece::Hits(found, evidence) => {
+                    if hits.len() + found.len() > HITS_MAX {
+                        totals.hits_lost += found.len() as u64;
+                    } else {
+                        hits.extend(found.into_iter().map(|hit| (hit, kept.len())));
+                        kept.push(*evidence);
+                    }
+                }
+                Piece::Unreadable { source, code, detail } => totals.unreadable_input(&source, code, &detail),
+                Piece::Done(counts) => totals.add(counts),
             }
-            Piece::Unreadable { source, code, detail } => totals.unreadable_input(&source, code, &detail),
-            Piece::Done(counts) => totals.add(counts),
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     for finding in correlate(work.engine, hits, &kept).into_iter().filter(|finding| finding.level >= work.min_level) {
         let line = work.render.one(&finding);
         totals.found(finding.level, &line);
@@ -257,7 +281,8 @@ fn correlate(engine: &Engine, mut hits: Vec<(Hit, usize)>, kept: &[Evidence]) ->
     for (mut hit, at) in hits {
         hit.token = at as u64;
         correlator.observe(&hit, &mut |found| {
-            let mut evidence: Vec<Evidence> = found.tokens.iter().filter_map(|token| kept.get(*token as usize)).cloned().collect();
+            let mut evidence: Vec<Evidence> =
+                found.tokens.iter().filter_map(|token| kept.get(*token as usize)).cloned().collect();
             // The match that completed it stands for the finding, the others follow.
             evidence.reverse();
             if let (Some(first), Some(rule)) = (evidence.first_mut(), engine.rule_at(found.rule)) {
@@ -271,7 +296,8 @@ fn correlate(engine: &Engine, mut hits: Vec<(Hit, usize)>, kept: &[Evidence]) ->
 
 fn read(work: &Work<'_>, path: &Path, size: u64, scratch: &mut Scratch, send: &mut dyn FnMut(Piece) -> bool) {
     let before = scratch.seen();
-    let mut reader = Reader { work, scratch, send, counts: FileCounts::default(), size, shown: 0, stopped: false, unknown: String::new() };
+    let mut reader =
+        Reader { work, scratch, send, counts: FileCounts::default(), size, shown: 0, stopped: false, unknown: String::new() };
     reeve_decode::read_path(path, &Limits::default(), &mut reader);
     work.bar.inc(size.saturating_sub(reader.shown));
     let (mut counts, stopped) = (reader.counts, reader.stopped);

@@ -55,10 +55,19 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn local(args: &Args, folder: &Folder, shown: &mut Shown) -> Result<(), Failure> {
-    let request =
-        SearchRequest { query: args.query.clone(), sql: args.sql, from: args.from, to: args.to, limit: args.limit, ..SearchRequest::default() };
+    let request = SearchRequest {
+        query: args.query.clone(),
+        sql: args.sql,
+        from: args.from,
+        to: args.to,
+        limit: args.limit,
+        ..SearchRequest::default()
+    };
     let detail = json!({ "q": args.query, "sql": args.sql, "from": args.from, "to": args.to, "limit": args.limit });
-    let scoped = folder.access.ask(&Folder::person(), Action::SearchEvents, detail, request).map_err(|error| Failure::new(USAGE, error))?;
+    let scoped = folder
+        .access
+        .ask(&Folder::person(), Action::SearchEvents, detail, request)
+        .map_err(|error| Failure::new(USAGE, error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut digest = Digest::default();
     let done = runtime.block_on(async {
@@ -78,7 +87,8 @@ fn local(args: &Args, folder: &Folder, shown: &mut Shown) -> Result<(), Failure>
 
 fn remote(args: &Args, server: &str, shown: &mut Shown) -> Result<(), Failure> {
     let client = Client::sign_in(server)?;
-    let mut query = vec![("q", args.query.clone()), ("sql", args.sql.to_string()), ("limit", args.limit.unwrap_or(100_000).to_string())];
+    let mut query =
+        vec![("q", args.query.clone()), ("sql", args.sql.to_string()), ("limit", args.limit.unwrap_or(100_000).to_string())];
     query.extend(args.from.map(|time| ("from", time.to_string())));
     query.extend(args.to.map(|time| ("to", time.to_string())));
     client.lines("/search", &query, |line| shown.take(line))
@@ -110,9 +120,12 @@ impl Shown {
         match line["type"].as_str() {
             Some("columns") if line["events"] == false => {
                 let names = line["columns"].as_array().into_iter().flatten();
-                self.columns = names.map(|column| column["name"].as_str().or(column.as_str()).unwrap_or_default().to_owned()).collect();
+                self.columns =
+                    names.map(|column| column["name"].as_str().or(column.as_str()).unwrap_or_default().to_owned()).collect();
             }
-            Some("columns") => self.columns = ["time", "host", "class", "severity", "summary", "record"].map(str::to_owned).to_vec(),
+            Some("columns") => {
+                self.columns = ["time", "host", "class", "severity", "summary", "record"].map(str::to_owned).to_vec()
+            }
             Some("note") => eprintln!("note: {}", line["message"].as_str().unwrap_or_default()),
             Some("row") if self.format == Format::Ndjson => output::json(&line["row"])?,
             Some("row") => self.rows.push(cells(&line["row"])),

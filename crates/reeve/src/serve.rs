@@ -20,7 +20,9 @@ use std::{
 use bytes::Bytes;
 use reeve_detect::{Engine, RuleSet};
 use reeve_record::Transport;
-use reeve_source::{Elastic, HttpLimits, Intake, Running, Splitter, StreamLimits, WatchOptions, Watcher, serve_http, serve_tcp, serve_udp};
+use reeve_source::{
+    Elastic, HttpLimits, Intake, Running, Splitter, StreamLimits, WatchOptions, Watcher, serve_http, serve_tcp, serve_udp,
+};
 use tokio::{sync::watch, task::JoinHandle};
 
 pub(crate) use self::config::Args;
@@ -37,7 +39,8 @@ use crate::{
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(args: Args) -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("REEVE_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("REEVE_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     // Already set up is fine: then somebody else listens.
     let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_ansi(colour).try_init();
@@ -78,7 +81,18 @@ impl Server {
         let intake = Intake::new(Arc::new(LedgerKeeper::new(folder.ledger.clone(), space.clone())));
         let (stop, stopped) = watch::channel(false);
         let measuring = tokio::spawn(measure(space.clone(), config.data.clone()));
-        let mut server = Self { config, folder, engine: Arc::new(engine), rules, space, intake, stop, stopped, listeners: BTreeMap::new(), running: Vec::new() };
+        let mut server = Self {
+            config,
+            folder,
+            engine: Arc::new(engine),
+            rules,
+            space,
+            intake,
+            stop,
+            stopped,
+            listeners: BTreeMap::new(),
+            running: Vec::new(),
+        };
 
         let reading = server.start_reading()?;
         // Whatever cannot be opened ends the start; what runs by then is stopped as at any other end.
@@ -107,7 +121,11 @@ impl Server {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
         let thread = std::thread::Builder::new().name("reading".to_owned()).spawn(move || reading.run(&flag));
-        Ok(ReadingThread { thread: thread.map_err(|error| Failure::new(USAGE, format!("cannot start a thread: {error}")))?, stop, progress })
+        Ok(ReadingThread {
+            thread: thread.map_err(|error| Failure::new(USAGE, format!("cannot start a thread: {error}")))?,
+            stop,
+            progress,
+        })
     }
 
     async fn open(&mut self, progress: Arc<Progress>) -> Result<(), Failure> {
@@ -252,10 +270,13 @@ struct ReadingThread {
 /// On the first start an administrator is made; the password is in a file that only its owner can read.
 fn first_account(folder: &Folder) -> Result<(), Failure> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let failed = |error: &dyn std::fmt::Display| Failure::new(USAGE, format!("cannot make the first account in `{}`: {error}", folder.dir.display()));
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::new(USAGE, format!("cannot make the first account in `{}`: {error}", folder.dir.display()))
+    };
     let Some(account) = folder.accounts.first("admin").map_err(|error| failed(&error))? else { return Ok(()) };
     let path = folder.dir.join("first-account");
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(|error| failed(&error))?;
+    let mut file =
+        File::options().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(|error| failed(&error))?;
     write!(file, "{}\n{}\n", account.name, account.password).map_err(|error| failed(&error))?;
     tracing::info!(name = account.name, file = %path.display(), "first start: sign in with the name and password in this file, then delete it");
     Ok(())
@@ -308,7 +329,8 @@ impl DataLock {
     /// # Errors
     /// Another process has it, or it cannot be written.
     pub(crate) fn take(data: &Path) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::new(USAGE, format!("cannot use the data folder `{}`: {error}", data.display()));
+        let failed =
+            |error: std::io::Error| Failure::new(USAGE, format!("cannot use the data folder `{}`: {error}", data.display()));
         std::fs::create_dir_all(data).map_err(failed)?;
         let path = data.join("reeve.lock");
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
@@ -318,7 +340,10 @@ impl DataLock {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder);
                 let holder = Some(holder.trim()).filter(|pid| !pid.is_empty()).unwrap_or("unknown").to_owned();
-                let message = format!("the data folder `{}` is in use by process {holder}: stop that server or choose another folder", data.display());
+                let message = format!(
+                    "the data folder `{}` is in use by process {holder}: stop that server or choose another folder",
+                    data.display()
+                );
                 return Err(Failure::new(USAGE, message));
             }
             Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
@@ -351,7 +376,12 @@ impl Signals {
 
 /// Opens a listener for console and API.
 async fn open_console(address: SocketAddr, router: axum::Router, mut stop: watch::Receiver<bool>) -> Result<Running, Failure> {
-    let bind = |error| Failure::new(USAGE, format!("cannot listen on tcp `{address}` for console: {error}; choose another address or stop what holds it"));
+    let bind = |error| {
+        Failure::new(
+            USAGE,
+            format!("cannot listen on tcp `{address}` for console: {error}; choose another address or stop what holds it"),
+        )
+    };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(bind)?;
     let bound = listener.local_addr().map_err(bind)?;
     let done = tokio::spawn(async move {

@@ -2,7 +2,12 @@
 //!
 //! `REEVE_KILL_CYCLES` sets the number of kills (5 by default). What was acknowledged is compared with the sealed Parquet segments,
 //! read with the parquet crate alone, by none of our code.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong, and says what it passes over")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test stops where it is wrong, and says what it passes over"
+)]
 use std::{
     collections::HashMap,
     fs,
@@ -48,7 +53,19 @@ fn start(data: &Path) -> Server {
 
 fn start_with(data: &Path, more: &[&str]) -> Server {
     let mut command = Command::new(binary());
-    command.args(["serve", "--console", "off", "--syslog-udp", "off", "--syslog-tcp", "off", "--http", "127.0.0.1:0", "--elastic", "127.0.0.1:0"]);
+    command.args([
+        "serve",
+        "--console",
+        "off",
+        "--syslog-udp",
+        "off",
+        "--syslog-tcp",
+        "off",
+        "--http",
+        "127.0.0.1:0",
+        "--elastic",
+        "127.0.0.1:0",
+    ]);
     command.args(more).arg("--data").arg(data).env("REEVE_LOG", "warn").stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
@@ -61,7 +78,10 @@ fn start_with(data: &Path, more: &[&str]) -> Server {
 
 /// Posts on an open connection; `None` if the server is gone or did not take it.
 fn post(stream: &mut BufReader<TcpStream>, path: &str, body: &[u8]) -> Option<Value> {
-    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.get_mut().write_all(&[head.as_bytes(), body].concat()).ok()?;
     let mut status = String::new();
     stream.read_line(&mut status).ok()?;
@@ -99,7 +119,13 @@ fn write(writer: usize, cycle: usize, address: &str, stop: &AtomicBool) -> Ackno
             break;
         }
         let records: Vec<Vec<u8>> = (0..1 + (request * 37 + writer * 11) % 150)
-            .map(|nth| format!("{{\"writer\":{writer},\"cycle\":{cycle},\"request\":{request},\"nth\":{nth},\"pad\":\"{}\"}}", "x".repeat(nth % 400)).into_bytes())
+            .map(|nth| {
+                format!(
+                    "{{\"writer\":{writer},\"cycle\":{cycle},\"request\":{request},\"nth\":{nth},\"pad\":\"{}\"}}",
+                    "x".repeat(nth % 400)
+                )
+                .into_bytes()
+            })
             .collect();
         let ids: Vec<(u32, u32)> = if writer % 2 == 0 {
             let Some(answer) = post(&mut stream, &format!("/ingest/writer-{writer}"), &records.join(&b'\n')) else { break };
@@ -178,7 +204,12 @@ fn what_was_acknowledged_survives_every_kill() {
     assert_eq!(status.code(), Some(0), "SIGTERM ends with 0");
     let kept = sealed(&data);
     let lost = acknowledged.iter().filter(|(segment, index, raw)| kept.get(&(*segment, *index)) != Some(raw)).count();
-    eprintln!("{cycles} kills, {} acknowledged, {} kept, {lost} lost; stopped in {:?}", acknowledged.len(), kept.len(), stopping.elapsed());
+    eprintln!(
+        "{cycles} kills, {} acknowledged, {} kept, {lost} lost; stopped in {:?}",
+        acknowledged.len(),
+        kept.len(),
+        stopping.elapsed()
+    );
     assert!(!acknowledged.is_empty());
     assert_eq!(lost, 0);
 }
@@ -188,12 +219,26 @@ fn a_second_server_on_the_folder_and_a_port_in_use_end_with_3() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let first = start(&data);
-    let second = Command::new(binary()).args(["serve", "--console", "off", "--data"]).arg(&data).env("REEVE_LOG", "off").output().unwrap();
+    let second =
+        Command::new(binary()).args(["serve", "--console", "off", "--data"]).arg(&data).env("REEVE_LOG", "off").output().unwrap();
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert_eq!(second.status.code(), Some(3), "{said}");
     assert!(said.contains(&first.child.id().to_string()) && said.contains("in use"), "{said}");
     let other = Command::new(binary())
-        .args(["serve", "--console", "off", "--syslog-udp", "off", "--syslog-tcp", "off", "--elastic", "off", "--http", &first.http, "--data"])
+        .args([
+            "serve",
+            "--console",
+            "off",
+            "--syslog-udp",
+            "off",
+            "--syslog-tcp",
+            "off",
+            "--elastic",
+            "off",
+            "--http",
+            &first.http,
+            "--data",
+        ])
         .arg(folder.path().join("other"))
         .env("REEVE_LOG", "off")
         .output()

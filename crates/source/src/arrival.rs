@@ -81,7 +81,11 @@ impl Intake {
 
     /// Keeps a batch whose sender cannot be told to send it again: tries until it is kept or the server stops; true if it was kept.
     /// A batch whose fate is unknown is tried again: rather twice than lost. Handed to the keeper at once, as in [`Intake::keep`].
-    pub fn keep_stubbornly(&self, batch: Vec<Arrival>, mut stop: watch::Receiver<bool>) -> impl Future<Output = bool> + Send + 'static {
+    pub fn keep_stubbornly(
+        &self,
+        batch: Vec<Arrival>,
+        mut stop: watch::Receiver<bool>,
+    ) -> impl Future<Output = bool> + Send + 'static {
         let tally = Tally::of(&batch);
         let intake = self.clone();
         let mut keeping = self.keeper.keep(batch.clone());

@@ -124,7 +124,10 @@ pub fn answer(bulk: &Bulk, ids: &[RecordId], took_ms: u128) -> Vec<u8> {
         match &item.outcome {
             Outcome::Document => {
                 let sequence = id.map_or(0, |id| u64::from(id.index));
-                let _ = write!(out, ",\"_version\":1,\"result\":\"created\",\"_shards\":{{\"total\":1,\"successful\":1,\"failed\":0}},\"_seq_no\":{sequence},\"_primary_term\":1,\"status\":201}}}}");
+                let _ = write!(
+                    out,
+                    ",\"_version\":1,\"result\":\"created\",\"_shards\":{{\"total\":1,\"successful\":1,\"failed\":0}},\"_seq_no\":{sequence},\"_primary_term\":1,\"status\":201}}}}"
+                );
             }
             Outcome::Refused(refused) => {
                 let _ = write!(out, ",\"status\":{},\"error\":{{\"type\":\"{}\",\"reason\":", refused.status, refused.kind);
@@ -170,7 +173,14 @@ impl Reader<'_> {
             Ok(found) => found,
             Err(detail) => {
                 let reason = format!("malformed action at byte {}: {detail}", line.start);
-                self.refuse(Action::Index, self.default_index.unwrap_or("").into(), None, 400, "illegal_argument_exception", reason);
+                self.refuse(
+                    Action::Index,
+                    self.default_index.unwrap_or("").into(),
+                    None,
+                    400,
+                    "illegal_argument_exception",
+                    reason,
+                );
                 return Step::Broken;
             }
         };

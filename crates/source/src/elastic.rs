@@ -157,15 +157,30 @@ fn handshake(shared: &Shared, method: &Method, segments: &[&str]) -> Answer {
             "task_max_waiting_in_queue_millis": 0, "active_shards_percent_as_number": 100.0 })),
         ["_cluster", "settings"] if reads => ok(json!({ "persistent": {}, "transient": {} })),
         // No addresses: a client that sniffs keeps the one it has.
-        ["_nodes", ..] if reads => ok(json!({ "_nodes": { "total": 1, "successful": 1, "failed": 0 }, "cluster_name": "reeve", "nodes": {} })),
+        ["_nodes", ..] if reads => {
+            ok(json!({ "_nodes": { "total": 1, "successful": 1, "failed": 0 }, "cluster_name": "reeve", "nodes": {} }))
+        }
         ["_security", "_authenticate"] if reads => ok(json!({ "username": "reeve", "roles": [], "enabled": true })),
         ["_cat", ..] if reads => Ok((StatusCode::OK, b"[]".to_vec())),
-        ["_index_template" | "_template" | "_component_template" | "_ilm" | "_ingest" | "_data_stream" | "_alias" | "_aliases", ..] => {
-            if reads { missing() } else { ok(json!({ "acknowledged": true })) }
+        [
+            "_index_template" | "_template" | "_component_template" | "_ilm" | "_ingest" | "_data_stream" | "_alias" | "_aliases",
+            ..,
+        ] => {
+            if reads {
+                missing()
+            } else {
+                ok(json!({ "acknowledged": true }))
+            }
         }
-        ["_refresh" | "_flush"] | [_, "_refresh" | "_flush"] => ok(json!({ "_shards": { "total": 1, "successful": 1, "failed": 0 } })),
+        ["_refresh" | "_flush"] | [_, "_refresh" | "_flush"] => {
+            ok(json!({ "_shards": { "total": 1, "successful": 1, "failed": 0 } }))
+        }
         [index, "_mapping" | "_mappings" | "_settings" | "_alias", ..] if !index.starts_with('_') => {
-            if reads { ok(json!({})) } else { ok(json!({ "acknowledged": true })) }
+            if reads {
+                ok(json!({}))
+            } else {
+                ok(json!({ "acknowledged": true }))
+            }
         }
         [index] if !index.starts_with('_') => match *method {
             Method::PUT => ok(json!({ "acknowledged": true, "shards_acknowledged": true, "index": index })),

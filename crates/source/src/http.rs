@@ -12,9 +12,9 @@ use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
-    Elastic, Error, Intake, KeepError, ListenerCount, Tokens,
-    elastic, ingest,
+    Elastic, Error, Intake, KeepError, ListenerCount, Tokens, elastic,
     gate::{Gate, GatedListener},
+    ingest,
 };
 
 /// Bounds of an HTTP listener.
@@ -197,8 +197,7 @@ impl Shared {
     /// Counts a refusal and answers it in the words of the API that was spoken to.
     pub(crate) fn turn_away(&self, refusal: &Refusal, to_ingest: bool, asked: &HeaderMap) -> Response {
         self.count.refused(refusal.code());
-        let mut response =
-            if to_ingest { ingest::refuse(refusal) } else { elastic::refuse(refusal, asked) };
+        let mut response = if to_ingest { ingest::refuse(refusal) } else { elastic::refuse(refusal, asked) };
         let headers = response.headers_mut();
         if matches!(refusal, Refusal::Unauthorized) {
             headers.insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"reeve\", Bearer"));
@@ -294,7 +293,9 @@ enum Packing {
 impl Packing {
     /// How a body is packed. The bytes decide: some clients name another encoding than they use.
     fn of(body: &[u8], headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
-        let Some(named) = headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase()) else {
+        let Some(named) =
+            headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase())
+        else {
             return Ok(None);
         };
         if named.is_empty() || named == "identity" || body.is_empty() {
@@ -303,7 +304,9 @@ impl Packing {
         match body {
             [0x1f, 0x8b, ..] => Ok(Some(Self::Gzip)),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Some(Self::Zstd)),
-            [first, second, ..] if first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)).is_multiple_of(31) => Ok(Some(Self::Zlib)),
+            [first, second, ..] if first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)).is_multiple_of(31) => {
+                Ok(Some(Self::Zlib))
+            }
             _ => Err(Refusal::Encoding(format!("`{named}` was named, but the bytes are neither gzip, zlib nor zstd"))),
         }
     }
@@ -315,7 +318,9 @@ fn unpack(packed: &Bytes, packing: Packing, max: usize) -> Result<Bytes, Refusal
     let read = match packing {
         Packing::Gzip => flate2::read::MultiGzDecoder::new(&packed[..]).take(limit).read_to_end(&mut out),
         Packing::Zlib => flate2::read::ZlibDecoder::new(&packed[..]).take(limit).read_to_end(&mut out),
-        Packing::Zstd => zstd::stream::read::Decoder::new(&packed[..]).and_then(|decoder| decoder.take(limit).read_to_end(&mut out)),
+        Packing::Zstd => {
+            zstd::stream::read::Decoder::new(&packed[..]).and_then(|decoder| decoder.take(limit).read_to_end(&mut out))
+        }
     };
     read.map_err(|error| Refusal::Encoding(error.to_string()))?;
     if out.len() > max { Err(Refusal::TooLarge(max)) } else { Ok(out.into()) }
@@ -326,7 +331,10 @@ fn unescape(segment: &str) -> String {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
-        let escaped = (first == b'%').then(|| tail.get(..2)).flatten().and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        let escaped = (first == b'%')
+            .then(|| tail.get(..2))
+            .flatten()
+            .and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
         bytes.push(escaped.unwrap_or(first));
         rest = if escaped.is_some() { &tail[2..] } else { tail };
     }

@@ -18,8 +18,8 @@ mod watch; // a folder whose files appear, grow and rotate
 
 pub use arrival::{Arrival, Intake, KeepError, Keeper, Kept};
 pub use count::{Counters, ListenerCount, Snapshot, SourceCount};
-pub use http::{HttpLimits, Running, serve_http};
 pub use elastic::Elastic;
+pub use http::{HttpLimits, Running, serve_http};
 pub use syslog::{StreamLimits, serve_tcp, serve_udp};
 pub use token::Tokens;
 pub use watch::{Splitter, WatchOptions, Watcher};

@@ -138,7 +138,8 @@ impl KernelDrops {
 
 /// The last column of the line whose tenth is the socket's inode.
 fn drops_of(table: &str, inode: &str) -> Option<u64> {
-    let line = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>()).find(|line| line.get(9) == Some(&inode))?;
+    let line =
+        table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>()).find(|line| line.get(9) == Some(&inode))?;
     line.last()?.parse().ok()
 }
 

@@ -130,7 +130,9 @@ impl Watcher {
         let note = match fs::read(&options.position_file) {
             Ok(bytes) => serde_json::from_slice::<Note>(&bytes)
                 .map_err(|error| Error::Position { path: options.position_file.clone(), detail: error.to_string() })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Note { version: NOTE_VERSION, through: end, files: Vec::new() },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Note { version: NOTE_VERSION, through: end, files: Vec::new() }
+            }
             Err(error) => return Err(failed(&options.position_file)(error)),
         };
         if note.version != NOTE_VERSION {
@@ -149,7 +151,9 @@ impl Watcher {
             too_many: false,
         };
         // Written before the first record is: from here on a crash finds a note to start from.
-        watcher.save(watcher.note.through).map_err(|cause| Error::Watch { path: watcher.options.position_file.clone(), cause })?;
+        watcher
+            .save(watcher.note.through)
+            .map_err(|cause| Error::Watch { path: watcher.options.position_file.clone(), cause })?;
         Ok(watcher)
     }
 
@@ -175,7 +179,9 @@ impl Watcher {
                 }
                 if !more {
                     let mut stop = stop.clone();
-                    let _ = handle.block_on(async { tokio::time::timeout(self.options.interval, stop.wait_for(|stop| *stop)).await.map(drop) });
+                    let _ = handle.block_on(async {
+                        tokio::time::timeout(self.options.interval, stop.wait_for(|stop| *stop)).await.map(drop)
+                    });
                 }
             }
             if self.unnoted.is_empty() {
@@ -241,7 +247,14 @@ impl Watcher {
     }
 
     /// Reads what is new in a file; true if more is left for the next turn.
-    fn file(&mut self, path: &Path, metadata: &Metadata, intake: &Intake, handle: &Handle, stop: &watch::Receiver<bool>) -> io::Result<bool> {
+    fn file(
+        &mut self,
+        path: &Path,
+        metadata: &Metadata,
+        intake: &Intake,
+        handle: &Handle,
+        stop: &watch::Receiver<bool>,
+    ) -> io::Result<bool> {
         let identity = Identity { device: metadata.dev(), inode: metadata.ino() };
         let size = metadata.len();
         let live = self.live.entry(identity).or_insert(Live { size, grew_at: Instant::now() });
@@ -254,7 +267,10 @@ impl Watcher {
         if let Some(file) = known.and_then(|at| self.note.files.get_mut(at)) {
             file.seen_at = Timestamp::now();
             let source_waits = self.unnoted.contains_key(&file.source);
-            if !source_waits && (file.offset == size && file.head.bytes >= size.min(HEAD_BYTES) || file.complete && !size_changed(live, settled)) {
+            if !source_waits
+                && (file.offset == size && file.head.bytes >= size.min(HEAD_BYTES)
+                    || file.complete && !size_changed(live, settled))
+            {
                 return Ok(false);
             }
         }
@@ -329,7 +345,16 @@ impl Watcher {
     }
 
     #[allow(clippy::too_many_arguments, reason = "one call site; a struct for it would only rename them")]
-    fn text(&mut self, at: usize, file: &File, size: u64, settled: bool, intake: &Intake, handle: &Handle, stop: &watch::Receiver<bool>) -> io::Result<bool> {
+    fn text(
+        &mut self,
+        at: usize,
+        file: &File,
+        size: u64,
+        settled: bool,
+        intake: &Intake,
+        handle: &Handle,
+        stop: &watch::Receiver<bool>,
+    ) -> io::Result<bool> {
         let Some(noted) = self.note.files.get(at) else { return Ok(false) };
         let (source, mut offset) = (noted.source.clone(), noted.offset);
         if let Some(records) = self.unnoted.get_mut(&source) {
@@ -351,8 +376,11 @@ impl Watcher {
             intake.counters.source(&source).problem("oversize_split", cut.oversize);
         }
         let shared: Arc<str> = source.as_str().into();
-        let batch: Vec<Arrival> =
-            cut.records.into_iter().map(|raw| Arrival { raw, source: shared.clone(), transport: Transport::Watch, claimed: None }).collect();
+        let batch: Vec<Arrival> = cut
+            .records
+            .into_iter()
+            .map(|raw| Arrival { raw, source: shared.clone(), transport: Transport::Watch, claimed: None })
+            .collect();
         if !batch.is_empty() && !handle.block_on(intake.keep_stubbornly(batch, stop.clone())) {
             return Ok(false);
         }
@@ -364,7 +392,14 @@ impl Watcher {
         Ok(more && cut.bytes > 0)
     }
 
-    fn whole(&mut self, at: usize, path: &Path, intake: &Intake, handle: &Handle, stop: &watch::Receiver<bool>) -> io::Result<bool> {
+    fn whole(
+        &mut self,
+        at: usize,
+        path: &Path,
+        intake: &Intake,
+        handle: &Handle,
+        stop: &watch::Receiver<bool>,
+    ) -> io::Result<bool> {
         let Some(noted) = self.note.files.get(at) else { return Ok(false) };
         if noted.complete {
             return Ok(false);
@@ -469,7 +504,8 @@ impl Head {
 
 fn kind(file: &File) -> io::Result<Kind> {
     let head = read_at(file, 0, 8)?;
-    let whole = matches!(head[..], [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [b'P', b'K', 3, 4, ..]) || head.starts_with(b"ElfFile\0");
+    let whole = matches!(head[..], [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [b'P', b'K', 3, 4, ..])
+        || head.starts_with(b"ElfFile\0");
     Ok(if whole { Kind::Whole } else { Kind::Text })
 }
 

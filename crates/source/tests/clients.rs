@@ -1,5 +1,10 @@
 //! Clients that others wrote, against the listeners. See `cases/clients/README.md`.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong, and says what it passes over")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test stops where it is wrong, and says what it passes over"
+)]
 mod common;
 
 use std::{
@@ -29,7 +34,9 @@ fn listeners() -> Listeners {
     let any = "127.0.0.1:0".parse().unwrap();
     let (elastic, tcp, udp) = runtime.block_on(async {
         let limits = HttpLimits::default();
-        let elastic = serve_http("elastic", any, intake.clone(), Tokens::default(), limits, Elastic::default(), stopped.clone()).await.unwrap();
+        let elastic = serve_http("elastic", any, intake.clone(), Tokens::default(), limits, Elastic::default(), stopped.clone())
+            .await
+            .unwrap();
         let tcp = serve_tcp("syslog_tcp", any, intake.clone(), StreamLimits::default(), stopped.clone()).await.unwrap();
         let udp = serve_udp("syslog_udp", any, intake.clone(), stopped).await.unwrap();
         (elastic.address.port(), tcp.address.port(), udp.address.port())
@@ -42,7 +49,8 @@ fn cases() -> PathBuf {
 }
 
 fn clients() -> PathBuf {
-    std::env::var_os("REEVE_CLIENTS").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/clients"), PathBuf::from)
+    std::env::var_os("REEVE_CLIENTS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/clients"), PathBuf::from)
 }
 
 /// Whether a tool answers; if not, says so, and fails where tools are required.
@@ -102,12 +110,17 @@ fn python() {
 fn javascript() {
     let modules = clients().join("node_modules");
     let mut probe = Command::new("node");
-    if !have("JavaScript elasticsearch client", probe.args(["-e", "require('@elastic/elasticsearch')"]).env("NODE_PATH", &modules)) {
+    if !have(
+        "JavaScript elasticsearch client",
+        probe.args(["-e", "require('@elastic/elasticsearch')"]).env("NODE_PATH", &modules),
+    ) {
         return;
     }
     let listeners = listeners();
     let url = format!("http://127.0.0.1:{}", listeners.elastic);
-    let sent = succeed(Command::new("node").arg(cases().join("bulk.cjs")).args([&url, "500"]).env("NODE_PATH", &modules).output().unwrap());
+    let sent = succeed(
+        Command::new("node").arg(cases().join("bulk.cjs")).args([&url, "500"]).env("NODE_PATH", &modules).output().unwrap(),
+    );
     assert_eq!(listeners.memory.raws().len(), sent.trim().parse::<usize>().unwrap());
 }
 
@@ -123,7 +136,11 @@ impl Drop for Daemon {
 
 #[test]
 fn rsyslog() {
-    let module = ["/usr/lib/x86_64-linux-gnu/rsyslog/omelasticsearch.so", "/usr/lib/rsyslog/omelasticsearch.so", "/usr/lib64/rsyslog/omelasticsearch.so"];
+    let module = [
+        "/usr/lib/x86_64-linux-gnu/rsyslog/omelasticsearch.so",
+        "/usr/lib/rsyslog/omelasticsearch.so",
+        "/usr/lib64/rsyslog/omelasticsearch.so",
+    ];
     let there = module.iter().any(|path| Path::new(path).exists());
     if !have("rsyslogd with omelasticsearch", Command::new(if there { "rsyslogd" } else { "rsyslogd-not-there" }).arg("-v")) {
         return;

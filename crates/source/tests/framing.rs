@@ -1,5 +1,10 @@
 //! `cases/source/framing/*.case`: reads in, messages out.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong, and says what it passes over")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test stops where it is wrong, and says what it passes over"
+)]
 use std::{fs, path::Path};
 
 use reeve_source::framing::Framer;
@@ -56,7 +61,11 @@ fn check(path: &Path) {
 #[test]
 fn cases() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases/source/framing");
-    let mut cases: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "case")).collect();
+    let mut cases: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "case"))
+        .collect();
     cases.sort();
     assert!(cases.len() >= 12, "{} cases", cases.len());
     cases.iter().for_each(|path| check(path));

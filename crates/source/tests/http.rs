@@ -1,5 +1,10 @@
 //! The HTTP listeners over real sockets, with requests as real clients send them.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong, and says what it passes over")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test stops where it is wrong, and says what it passes over"
+)]
 mod common;
 
 use std::{io::Write as _, sync::atomic::Ordering::SeqCst};
@@ -21,7 +26,8 @@ fn server(tokens: Tokens, limits: HttpLimits) -> Server {
     let runtime = runtime();
     let (memory, intake) = intake();
     let (stop, stopped) = watch::channel(false);
-    let opening = serve_http("elastic", "127.0.0.1:0".parse().unwrap(), intake.clone(), tokens, limits, Elastic::default(), stopped);
+    let opening =
+        serve_http("elastic", "127.0.0.1:0".parse().unwrap(), intake.clone(), tokens, limits, Elastic::default(), stopped);
     let running = runtime.block_on(opening).unwrap();
     Server { memory, intake, running, stop, runtime }
 }
@@ -30,7 +36,12 @@ impl Server {
     /// Status, headers and body of a request written by hand.
     fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String, Value) {
         let mut stream = std::net::TcpStream::connect(self.running.address).unwrap();
-        write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n", body.len()).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
+            body.len()
+        )
+        .unwrap();
         let _ = stream.write_all(body);
         let mut answer = Vec::new();
         let _ = std::io::Read::read_to_end(&mut stream, &mut answer);
@@ -70,7 +81,12 @@ fn bulk_as_the_python_client_sends_it() {
     assert_eq!(status, 200, "{answer}");
     assert!(head.contains("content-type: application/vnd.elasticsearch+json;compatible-with=9"), "{head}");
     assert_eq!(answer["errors"], true);
-    let statuses: Vec<u64> = answer["items"].as_array().unwrap().iter().map(|item| item.as_object().unwrap().values().next().unwrap()["status"].as_u64().unwrap()).collect();
+    let statuses: Vec<u64> = answer["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item.as_object().unwrap().values().next().unwrap()["status"].as_u64().unwrap())
+        .collect();
     assert_eq!(statuses, [201, 405, 400, 201]);
     assert_eq!(answer["items"][0]["create"]["_id"], "7");
     assert_eq!(answer["items"][2]["index"]["error"]["type"], "document_parsing_exception");
@@ -81,10 +97,21 @@ fn bulk_as_the_python_client_sends_it() {
 fn handshakes() {
     let server = server(Tokens::default(), HttpLimits::default());
     for (method, path, status) in [
-        ("GET", "/", 200), ("HEAD", "/", 200), ("GET", "/_license", 200), ("GET", "/_xpack", 200), ("GET", "/_cluster/health", 200),
-        ("GET", "/_nodes/http", 200), ("HEAD", "/_index_template/logs", 404), ("PUT", "/_index_template/logs", 200),
-        ("GET", "/_ilm/policy/logs", 404), ("PUT", "/_ilm/policy/logs", 200), ("HEAD", "/logs", 200), ("PUT", "/logs", 200),
-        ("GET", "/_search", 404), ("GET", "/_bulk", 405), ("DELETE", "/logs", 405),
+        ("GET", "/", 200),
+        ("HEAD", "/", 200),
+        ("GET", "/_license", 200),
+        ("GET", "/_xpack", 200),
+        ("GET", "/_cluster/health", 200),
+        ("GET", "/_nodes/http", 200),
+        ("HEAD", "/_index_template/logs", 404),
+        ("PUT", "/_index_template/logs", 200),
+        ("GET", "/_ilm/policy/logs", 404),
+        ("PUT", "/_ilm/policy/logs", 200),
+        ("HEAD", "/logs", 200),
+        ("PUT", "/logs", 200),
+        ("GET", "/_search", 404),
+        ("GET", "/_bulk", 405),
+        ("DELETE", "/logs", 405),
     ] {
         let (got, head, answer) = server.send(method, path, "", b"");
         assert_eq!(got, status, "{method} {path}: {answer}");
@@ -109,7 +136,8 @@ fn one_document() {
 #[test]
 fn ndjson_arrays_and_lines() {
     let server = server(Tokens::default(), HttpLimits::default());
-    let (status, _, answer) = server.send("POST", "/ingest/app", "content-type: application/x-ndjson\r\n", b"{\"a\":1}\r\n\n{\"a\":2}\nnot json\n");
+    let (status, _, answer) =
+        server.send("POST", "/ingest/app", "content-type: application/x-ndjson\r\n", b"{\"a\":1}\r\n\n{\"a\":2}\nnot json\n");
     assert_eq!(status, 200);
     assert_eq!(answer, serde_json::json!({ "accepted": 3, "first": "0-0", "last": "0-2" }));
     let (_, _, answer) = server.send("POST", "/ingest/app", "content-type: application/json\r\n", b"[{\"b\":1}, {\"b\":2}]");
@@ -146,9 +174,15 @@ fn bounds_are_answered_and_counted() {
     assert_eq!(server.send("POST", "/ingest/app", "", &vec![b'x'; 200_000]).0, 413);
     let (_, _, answer) = server.send("POST", "/ingest/app", "", &vec![b'x'; 2500]);
     assert_eq!(answer["accepted"], 3);
-    let long = format!("{{\"index\":{{\"_index\":\"a\"}}}}\n{{\"a\":\"{}\"}}\n{{\"index\":{{\"_index\":\"a\"}}}}\n{{}}\n", "x".repeat(2000));
+    let long = format!(
+        "{{\"index\":{{\"_index\":\"a\"}}}}\n{{\"a\":\"{}\"}}\n{{\"index\":{{\"_index\":\"a\"}}}}\n{{}}\n",
+        "x".repeat(2000)
+    );
     let (_, _, answer) = server.send("POST", "/_bulk", "", long.as_bytes());
-    assert_eq!((answer["items"][0]["index"]["status"].as_u64(), answer["items"][1]["index"]["status"].as_u64()), (Some(413), Some(201)));
+    assert_eq!(
+        (answer["items"][0]["index"]["status"].as_u64(), answer["items"][1]["index"]["status"].as_u64()),
+        (Some(413), Some(201))
+    );
     let snapshot = server.intake.counters.snapshot();
     assert_eq!(snapshot.listeners[0].refused["body_too_large"], 2);
     assert_eq!(snapshot.sources.iter().find(|line| line.source == "app").unwrap().problems["oversize_split"], 1);

@@ -1,5 +1,10 @@
 //! Syslog over real sockets.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong, and says what it passes over")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test stops where it is wrong, and says what it passes over"
+)]
 mod common;
 
 use std::{
@@ -43,7 +48,9 @@ fn a_stream_mixes_framings_and_keeps_its_end() {
     let runtime = runtime();
     let (memory, intake) = intake();
     let (stop, stopped) = watch::channel(false);
-    let running = runtime.block_on(serve_tcp("syslog_tcp", ANY.parse().unwrap(), intake.clone(), StreamLimits::default(), stopped)).unwrap();
+    let running = runtime
+        .block_on(serve_tcp("syslog_tcp", ANY.parse().unwrap(), intake.clone(), StreamLimits::default(), stopped))
+        .unwrap();
     let mut stream = TcpStream::connect(running.address).unwrap();
     stream.write_all(b"<13>first\n16 <13>octet\ninside\n<13>third\n<13>last with").unwrap();
     memory.wait_for(3);
@@ -59,7 +66,8 @@ fn a_full_disk_slows_the_sender_and_loses_nothing() {
     let runtime = runtime();
     let (memory, intake) = intake();
     let (stop, stopped) = watch::channel(false);
-    let running = runtime.block_on(serve_tcp("syslog_tcp", ANY.parse().unwrap(), intake, StreamLimits::default(), stopped)).unwrap();
+    let running =
+        runtime.block_on(serve_tcp("syslog_tcp", ANY.parse().unwrap(), intake, StreamLimits::default(), stopped)).unwrap();
     memory.mood.store(2, std::sync::atomic::Ordering::SeqCst);
     let mut stream = TcpStream::connect(running.address).unwrap();
     stream.write_all(b"<13>waits\n").unwrap();

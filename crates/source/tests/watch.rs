@@ -1,5 +1,10 @@
 //! A watched folder and everything that happens to files in one.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong, and says what it passes over")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test stops where it is wrong, and says what it passes over"
+)]
 mod common;
 
 use std::{
@@ -100,7 +105,10 @@ fn grows_rotates_and_is_truncated() {
     assert_eq!((&middle[..], kept[5].as_str()), (&["five".to_owned(), "four".to_owned()][..], "6"));
     assert!(folder.memory.sources().iter().all(|source| source == "watch/sub/app.log"));
     // The rotated file compressed is the same bytes again.
-    let mut encoder = flate2::write::GzEncoder::new(fs::File::create(folder.logs.join("sub/app.log.1.gz")).unwrap(), flate2::Compression::fast());
+    let mut encoder = flate2::write::GzEncoder::new(
+        fs::File::create(folder.logs.join("sub/app.log.1.gz")).unwrap(),
+        flate2::Compression::fast(),
+    );
     encoder.write_all(&fs::read(&rotated).unwrap()).unwrap();
     encoder.finish().unwrap();
     fs::remove_file(&rotated).unwrap();

@@ -48,9 +48,10 @@ impl Sink for Collected {
     fn event(&mut self, source: &str, parsed: Parsed<'_>) {
         assert!(!parsed.records.is_empty(), "an event without records in {source}");
         assert!(reeve_decode::DECODERS.contains(&parsed.decoder), "`{}` is not in the list", parsed.decoder);
-        let head = parsed.head.as_ref().map(|head| {
-            (head.channel.to_string(), head.event_id, head.provider.to_string(), head.computer.to_string())
-        });
+        let head = parsed
+            .head
+            .as_ref()
+            .map(|head| (head.channel.to_string(), head.event_id, head.provider.to_string(), head.computer.to_string()));
         self.events.entry(source.to_owned()).or_default().push(Seen {
             decoder: parsed.decoder,
             number: parsed.number,

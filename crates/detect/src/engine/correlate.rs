@@ -84,7 +84,8 @@ pub(crate) struct Definitions {
 
 impl Definitions {
     pub(crate) fn new(rules: &RuleSet) -> Self {
-        let mut it = Self { all: Vec::new(), counting: HashMap::new(), fields: HashMap::new(), silent: hashbrown::HashSet::new() };
+        let mut it =
+            Self { all: Vec::new(), counting: HashMap::new(), fields: HashMap::new(), silent: hashbrown::HashSet::new() };
         for (index, rule) in rules.rules.iter().enumerate() {
             if let Body::Correlation(wanted) = &rule.body {
                 it.add(index, wanted, rules);
@@ -206,7 +207,14 @@ impl Correlator {
         // A correlation of correlations is fed by what it correlates.
         if depth < 8 {
             for (number, member) in definitions.of(definition.rule) {
-                let outer = Hit { correlation: number, member, group: hit.group.clone(), value: None, at_ms: hit.at_ms, token: hit.token };
+                let outer = Hit {
+                    correlation: number,
+                    member,
+                    group: hit.group.clone(),
+                    value: None,
+                    at_ms: hit.at_ms,
+                    token: hit.token,
+                };
                 self.observe_nested(&outer, depth + 1, found);
             }
         }

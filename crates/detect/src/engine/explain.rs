@@ -6,8 +6,7 @@ use serde::Serialize;
 use super::{
     Engine,
     slots::Slots,
-    source,
-    verify,
+    source, verify,
     view::{self, Key, Wanted},
 };
 use crate::sigma::{
@@ -113,7 +112,9 @@ impl Engine {
 
     fn tests(&self, expr: &Expr, slots: &Slots, results: &mut Vec<TestResult>) {
         match expr {
-            Expr::All(parts) | Expr::Any(parts) | Expr::Some(_, parts) => parts.iter().for_each(|part| self.tests(part, slots, results)),
+            Expr::All(parts) | Expr::Any(parts) | Expr::Some(_, parts) => {
+                parts.iter().for_each(|part| self.tests(part, slots, results))
+            }
             Expr::Not(part) => self.tests(part, slots, results),
             Expr::Test(test) => results.push(TestResult {
                 field: self.rules.fields.name(test.field).to_owned(),
@@ -128,7 +129,9 @@ impl Engine {
         let list = |texts: Vec<String>, all: bool| texts.join(if all { " and " } else { " or " });
         match &test.check {
             Check::Text { patterns, all, .. } => list(patterns.iter().map(pattern_text).collect(), *all),
-            Check::Regex { patterns, all } => list(patterns.iter().map(|pattern| format!("matches {}", pattern.as_str())).collect(), *all),
+            Check::Regex { patterns, all } => {
+                list(patterns.iter().map(|pattern| format!("matches {}", pattern.as_str())).collect(), *all)
+            }
             Check::Network(networks) => format!("in {}", list(networks.iter().map(ToString::to_string).collect(), false)),
             Check::Exists(true) => "exists".to_owned(),
             Check::Exists(false) => "does not exist".to_owned(),

@@ -231,7 +231,15 @@ impl Engine {
         });
     }
 
-    fn look(&self, parsed: &Parsed<'_>, key: Key<'_>, view: &View<'_, '_>, scratch: &mut Scratch, first: bool, emit: &mut dyn FnMut(Match<'_>)) {
+    fn look(
+        &self,
+        parsed: &Parsed<'_>,
+        key: Key<'_>,
+        view: &View<'_, '_>,
+        scratch: &mut Scratch,
+        first: bool,
+        emit: &mut dyn FnMut(Match<'_>),
+    ) {
         if scratch.routes.all.len() >= ROUTES_MAX {
             scratch.routes.count_into(&mut scratch.seen);
             scratch.routes = Routes::default();
@@ -326,7 +334,8 @@ impl Engine {
             Key::Windows(channel, event_id) => (source::windows(channel, event_id), Some(event_id)),
             Key::Other(source) => (source, None),
         };
-        let mut route = Route { source, groups: Vec::new(), wanted: Wanted::default(), events: 0, rules: self.looking_at(&source) };
+        let mut route =
+            Route { source, groups: Vec::new(), wanted: Wanted::default(), events: 0, rules: self.looking_at(&source) };
         for sources in self.sources.iter().filter(|sources| source.serves(&sources.logsource)) {
             route.groups.extend(sources.any);
             route.groups.extend(event_id.and_then(|id| sources.by_event.get(&id)));
@@ -411,7 +420,9 @@ impl Builder {
             self.groups[group].rules.push(index);
             self.groups[group].fields.extend(&used);
             match &witness {
-                Some(witness) => self.witnesses[group].extend(witness.texts.iter().map(|(field, text)| (*field, text.clone(), index))),
+                Some(witness) => {
+                    self.witnesses[group].extend(witness.texts.iter().map(|(field, text)| (*field, text.clone(), index)))
+                }
                 None => self.groups[group].always.push(index),
             }
         }
@@ -441,7 +452,8 @@ impl Builder {
         for (group, witnesses) in self.groups.iter_mut().zip(self.witnesses.drain(..)) {
             group.fields.sort_unstable();
             group.fields.dedup();
-            let mut by_field: std::collections::BTreeMap<FieldId, std::collections::BTreeMap<String, Vec<u32>>> = Default::default();
+            let mut by_field: std::collections::BTreeMap<FieldId, std::collections::BTreeMap<String, Vec<u32>>> =
+                Default::default();
             for (field, text, rule) in witnesses {
                 by_field.entry(field).or_default().entry(text).or_default().push(rule);
             }
@@ -490,10 +502,9 @@ fn event_ids(expr: &Expr, field: FieldId) -> Option<Vec<u32>> {
             Some(ids)
         }
         Expr::Not(_) => None,
-        Expr::Test(Test { field: tested, check: Check::Text { patterns, all: false, .. } }) if *tested == field => patterns
-            .iter()
-            .map(|pattern| if let Pattern::Equals(text) = pattern { text.parse().ok() } else { None })
-            .collect(),
+        Expr::Test(Test { field: tested, check: Check::Text { patterns, all: false, .. } }) if *tested == field => {
+            patterns.iter().map(|pattern| if let Pattern::Equals(text) = pattern { text.parse().ok() } else { None }).collect()
+        }
         Expr::Test(_) => None,
     }
 }

@@ -41,8 +41,11 @@ impl Source {
 
     /// Whether a rule about `wanted` looks at such events.
     pub(crate) fn serves(&self, wanted: &LogSource) -> bool {
-        let offers = |wanted: &Option<String>, offered: &[&str]| wanted.as_ref().is_none_or(|wanted| offered.contains(&wanted.as_str()));
-        offers(&wanted.product, self.products) && offers(&wanted.category, self.categories) && offers(&wanted.service, self.services)
+        let offers =
+            |wanted: &Option<String>, offered: &[&str]| wanted.as_ref().is_none_or(|wanted| offered.contains(&wanted.as_str()));
+        offers(&wanted.product, self.products)
+            && offers(&wanted.category, self.categories)
+            && offers(&wanted.service, self.services)
     }
 
     /// The name it is counted under, as in `windows/process_creation`.
@@ -173,8 +176,8 @@ pub(crate) fn linux_program(program: &str) -> Source {
     let services: &[&str] = match program {
         "sshd" | "sshd-session" | "sshd-auth" => &["sshd", "auth", "syslog"],
         "sudo" => &["sudo", "auth", "syslog"],
-        "su" | "login" | "systemd-logind" | "polkitd" | "pkexec" | "passwd" | "useradd" | "usermod" | "groupadd" | "userdel" | "chpasswd"
-        | "gpasswd" => &["auth", "syslog"],
+        "su" | "login" | "systemd-logind" | "polkitd" | "pkexec" | "passwd" | "useradd" | "usermod" | "groupadd" | "userdel"
+        | "chpasswd" | "gpasswd" => &["auth", "syslog"],
         "cron" | "CRON" | "crond" | "crontab" | "anacron" => &["cron", "syslog"],
         "vsftpd" => &["vsftpd", "syslog"],
         "guacd" | "guacamole" => &["guacamole", "syslog"],

@@ -56,9 +56,9 @@ pub(crate) fn test_holds(test: &Test, slots: &Slots) -> bool {
         Check::Regex { patterns, all: true } => {
             patterns.iter().all(|pattern| slots.get(test.field).any(|seen| !seen.null && pattern.is_match(seen.text)))
         }
-        Check::SameAs { other, how, cased } => slots
-            .get(test.field)
-            .any(|seen| !seen.null && slots.get(*other).any(|other| !other.null && same(text(seen, *cased), text(other, *cased), *how))),
+        Check::SameAs { other, how, cased } => slots.get(test.field).any(|seen| {
+            !seen.null && slots.get(*other).any(|other| !other.null && same(text(seen, *cased), text(other, *cased), *how))
+        }),
         check => slots.get(test.field).any(|seen| value_holds(check, seen)),
     }
 }
@@ -84,12 +84,16 @@ fn value_holds(check: &Check, seen: Seen<'_>) -> bool {
         _ if seen.null => false,
         Check::Text { patterns, cased, .. } => patterns.iter().any(|pattern| pattern.fits(text(seen, *cased))),
         Check::Regex { patterns, .. } => patterns.iter().any(|pattern| pattern.is_match(seen.text)),
-        Check::Network(networks) => address(seen.text).is_some_and(|address| networks.iter().any(|network| network.contains(&address))),
+        Check::Network(networks) => {
+            address(seen.text).is_some_and(|address| networks.iter().any(|network| network.contains(&address)))
+        }
         Check::Number(order, wanted) => {
             number(seen.text).and_then(|number| number.partial_cmp(wanted)).is_some_and(|ordering| order.holds(ordering))
         }
         Check::SameAs { .. } => true,
-        Check::TimePart(part, order, wanted) => time_part(seen.text, *part).is_some_and(|value| Order::holds(*order, value.cmp(wanted))),
+        Check::TimePart(part, order, wanted) => {
+            time_part(seen.text, *part).is_some_and(|value| Order::holds(*order, value.cmp(wanted)))
+        }
     }
 }
 

@@ -188,7 +188,11 @@ pub(crate) fn views<'p, 'a>(parsed: &'p Parsed<'a>, mut visit: impl FnMut(Key<'p
     if parsed.decoder.starts_with("auditd") {
         return audit_views(parsed, &mut visit);
     }
-    let source = if let Some(program) = program(parsed) { syslog_source(parsed, program) } else { source::other(parsed.decoder, class(parsed)) };
+    let source = if let Some(program) = program(parsed) {
+        syslog_source(parsed, program)
+    } else {
+        source::other(parsed.decoder, class(parsed))
+    };
     visit(Key::Other(source), View::Document(parsed));
 }
 
@@ -235,7 +239,9 @@ fn class<'p>(parsed: &'p Parsed<'_>) -> &'p str {
         "m365"
     } else if has("riskEventType") {
         "azure.risk"
-    } else if has("userPrincipalName") && (has("appDisplayName") || has("conditionalAccessStatus")) || text("category") == "SignInLogs" {
+    } else if has("userPrincipalName") && (has("appDisplayName") || has("conditionalAccessStatus"))
+        || text("category") == "SignInLogs"
+    {
         "azure.signin"
     } else if has("activityDisplayName") || text("category") == "AuditLogs" {
         "azure.audit"
@@ -256,7 +262,8 @@ fn class<'p>(parsed: &'p Parsed<'_>) -> &'p str {
 
 fn audit_views<'p, 'a>(parsed: &'p Parsed<'a>, visit: &mut impl FnMut(Key<'p>, View<'p, 'a>)) {
     let key = |class| Key::Other(source::other("auditd", class));
-    let record_name = |name: &str| name.len() > 1 && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    let record_name =
+        |name: &str| name.len() > 1 && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
     for (name, value) in parsed.native.iter().filter(|(name, _)| record_name(name)) {
         each_map(value, &mut |map| visit(key("auditd"), View::AuditRecord(parsed, name, map)));
     }
@@ -298,7 +305,9 @@ fn writes(parsed: &Parsed<'_>, path: &Map<'_>) -> bool {
                 _ => return false,
             };
             // O_WRONLY or O_RDWR; arguments are written in hexadecimal.
-            syscall(argument).and_then(|flags| u64::from_str_radix(flags.trim_start_matches("0x"), 16).ok()).is_some_and(|flags| flags & 3 != 0)
+            syscall(argument)
+                .and_then(|flags| u64::from_str_radix(flags.trim_start_matches("0x"), 16).ok())
+                .is_some_and(|flags| flags & 3 != 0)
         }
         _ => false,
     }
@@ -375,7 +384,9 @@ fn windows(parsed: &Parsed<'_>, head: &Head<'_>, wanted: &Wanted, slots: &mut Sl
         let (path, inside) = scope.strip_suffix(".*").map_or((*scope, false), |path| (path, true));
         let map = if path.is_empty() { Some(&parsed.native) } else { parsed.native.path(path).and_then(Value::as_map) };
         match map {
-            Some(map) if inside => map.iter().filter_map(|(_, value)| value.as_map()).for_each(|inner| map_fields(inner, wanted, slots)),
+            Some(map) if inside => {
+                map.iter().filter_map(|(_, value)| value.as_map()).for_each(|inner| map_fields(inner, wanted, slots))
+            }
             Some(map) => map_fields(map, wanted, slots),
             None => {}
         }
@@ -495,7 +506,9 @@ fn push_path(map: &Map<'_>, path: &str, field: FieldId, slots: &mut Slots) {
         let (head, rest) = (&path[..cut + dot], &path[cut + dot + 1..]);
         match map.get(head) {
             Some(Value::Map(inner)) => push_path(inner, rest, field, slots),
-            Some(Value::List(items)) => items.iter().filter_map(Value::as_map).for_each(|inner| push_path(inner, rest, field, slots)),
+            Some(Value::List(items)) => {
+                items.iter().filter_map(Value::as_map).for_each(|inner| push_path(inner, rest, field, slots))
+            }
             _ => {}
         }
         cut += dot + 1;

@@ -25,15 +25,12 @@ pub(crate) fn of(expr: &Expr) -> Option<Witness> {
 fn of_test(test: &Test) -> Option<Witness> {
     let single = |text: String| Witness { score: rarity(&text), texts: vec![(test.field, text)] };
     let best = |found: Vec<Option<Witness>>, all: bool| {
-        if all {
-            found.into_iter().flatten().max_by(|a, b| a.score.total_cmp(&b.score))
-        } else {
-            union(found.into_iter())
-        }
+        if all { found.into_iter().flatten().max_by(|a, b| a.score.total_cmp(&b.score)) } else { union(found.into_iter()) }
     };
     match &test.check {
         Check::Text { patterns, all, .. } => {
-            let found = patterns.iter().map(|pattern| pattern.longest_literal().map(|text| single(text.to_lowercase()))).collect();
+            let found =
+                patterns.iter().map(|pattern| pattern.longest_literal().map(|text| single(text.to_lowercase()))).collect();
             best(found, *all)
         }
         Check::Regex { patterns, all } => {
@@ -65,10 +62,44 @@ fn union(parts: impl Iterator<Item = Option<Witness>>) -> Option<Witness> {
 /// How much a text tells rules apart: its length, discounted where ordinary events are full of it.
 fn rarity(text: &str) -> f32 {
     const COMMON: &[&str] = &[
-        "c:\\windows\\system32\\", "c:\\windows\\syswow64\\", "c:\\program files (x86)\\", "c:\\program files\\", "c:\\users\\", "\\appdata\\local\\",
-        "\\powershell.exe", "\\pwsh.exe", "\\cmd.exe", "\\svchost.exe", "\\explorer.exe", "\\rundll32.exe", "\\services.exe", "\\microsoft\\windows\\",
-        "\\currentversion\\", "\\software\\microsoft\\", "hklm\\software\\", "https://", "http://", "microsoft", "powershell.exe", "/usr/bin/", "/bin/bash",
-        "0x0", "true", "false", "success", ".exe", ".dll", "execve", "syscall", "path", " -", "setvalue", "system", "get", "post", "amazonaws.com",
+        "c:\\windows\\system32\\",
+        "c:\\windows\\syswow64\\",
+        "c:\\program files (x86)\\",
+        "c:\\program files\\",
+        "c:\\users\\",
+        "\\appdata\\local\\",
+        "\\powershell.exe",
+        "\\pwsh.exe",
+        "\\cmd.exe",
+        "\\svchost.exe",
+        "\\explorer.exe",
+        "\\rundll32.exe",
+        "\\services.exe",
+        "\\microsoft\\windows\\",
+        "\\currentversion\\",
+        "\\software\\microsoft\\",
+        "hklm\\software\\",
+        "https://",
+        "http://",
+        "microsoft",
+        "powershell.exe",
+        "/usr/bin/",
+        "/bin/bash",
+        "0x0",
+        "true",
+        "false",
+        "success",
+        ".exe",
+        ".dll",
+        "execve",
+        "syscall",
+        "path",
+        " -",
+        "setvalue",
+        "system",
+        "get",
+        "post",
+        "amazonaws.com",
     ];
     let length = (text.len() as f32).min(24.0);
     if COMMON.iter().any(|common| common.contains(text)) { length / 4.0 } else { length }
@@ -132,7 +163,11 @@ fn fixed(hir: &Hir) -> Option<String> {
         HirKind::Class(Class::Unicode(class)) => {
             let mut letters = class.iter().flat_map(|range| range.start()..=range.end()).take(5);
             let first = letters.next()?.to_ascii_lowercase();
-            let same = |c: char| c.to_ascii_lowercase() == first || (!c.is_ascii() && c.to_uppercase().eq(first.to_uppercase())) || c.to_lowercase().eq([first]);
+            let same = |c: char| {
+                c.to_ascii_lowercase() == first
+                    || (!c.is_ascii() && c.to_uppercase().eq(first.to_uppercase()))
+                    || c.to_lowercase().eq([first])
+            };
             letters.all(same).then(|| first.to_lowercase().collect())
         }
         _ => None,

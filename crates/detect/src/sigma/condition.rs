@@ -96,7 +96,9 @@ impl<'a> Reader<'a> {
         let Some(word) = self.peek() else { return Err("condition: ends where a search is expected".into()) };
         self.at += 1;
         let followed_by_of = self.peek().is_some_and(|token| token.eq_ignore_ascii_case("of"));
-        if followed_by_of && (word.eq_ignore_ascii_case("all") || word.eq_ignore_ascii_case("any") || word.parse::<usize>().is_ok()) {
+        if followed_by_of
+            && (word.eq_ignore_ascii_case("all") || word.eq_ignore_ascii_case("any") || word.parse::<usize>().is_ok())
+        {
             self.at += 1;
             return self.of(word);
         }

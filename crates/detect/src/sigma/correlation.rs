@@ -73,7 +73,8 @@ pub(crate) fn read(node: &Node) -> Result<Correlation, Fault> {
         return Err(fault("names no `rules`".into()));
     }
     let timespan = node.get("timespan").and_then(Node::text).ok_or_else(|| fault("has no `timespan`".into()))?;
-    let timespan_ms = timespan_ms(timespan).ok_or_else(|| fault(format!("timespan `{timespan}`: write a number and one of s m h d w M y")))?;
+    let timespan_ms =
+        timespan_ms(timespan).ok_or_else(|| fault(format!("timespan `{timespan}`: write a number and one of s m h d w M y")))?;
     let (bounds, field) = condition(node.get("condition")).map_err(fault)?;
     let needs_bounds = !matches!(kind, CorrelationKind::Temporal | CorrelationKind::TemporalOrdered);
     if needs_bounds && bounds.is_empty() {

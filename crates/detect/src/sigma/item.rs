@@ -72,15 +72,26 @@ pub(crate) struct Test {
 #[derive(Clone, Debug)]
 pub(crate) enum Check {
     /// Some value fits a pattern; with `all`, every pattern is fitted by some value.
-    Text { patterns: Vec<Pattern>, all: bool, cased: bool },
-    Regex { patterns: Vec<regex::Regex>, all: bool },
+    Text {
+        patterns: Vec<Pattern>,
+        all: bool,
+        cased: bool,
+    },
+    Regex {
+        patterns: Vec<regex::Regex>,
+        all: bool,
+    },
     Network(Vec<IpNet>),
     /// The event has the field (or has not), whatever its value.
     Exists(bool),
     /// The field is absent or null.
     Null,
     Number(Order, f64),
-    SameAs { other: FieldId, how: Place, cased: bool },
+    SameAs {
+        other: FieldId,
+        how: Place,
+        cased: bool,
+    },
     TimePart(Part, Order, i64),
 }
 
@@ -192,7 +203,9 @@ pub(crate) fn compile(key: &str, value: &Node, fields: &mut Fields) -> Result<Ex
         Form::FieldRef => field_ref(field, value, &modifiers, fields).map_err(fault)?,
         Form::Network => networks(field, value).map_err(fault)?,
         Form::Regex => regexes(field, value, &modifiers).map_err(fault)?,
-        Form::Text if modifiers.order.is_some() || modifiers.part.is_some() => numbers(field, value, &modifiers).map_err(fault)?,
+        Form::Text if modifiers.order.is_some() || modifiers.part.is_some() => {
+            numbers(field, value, &modifiers).map_err(fault)?
+        }
         Form::Text => texts(field, value, &modifiers).map_err(fault)?,
     };
     Ok(if modifiers.negated { Expr::Not(Box::new(expr)) } else { expr })
@@ -201,7 +214,10 @@ pub(crate) fn compile(key: &str, value: &Node, fields: &mut Fields) -> Result<Ex
 /// Compiles a bare value: a keyword looked for anywhere in the event.
 pub(crate) fn keyword(value: &Node) -> Result<Expr, Fault> {
     let Some(text) = value.text() else { return Err(Fault::at(value.line, "a keyword must be text")) };
-    Ok(Expr::Test(Test { field: KEYWORDS, check: Check::Text { patterns: vec![keyword_pattern(pieces(text), false)], all: false, cased: false } }))
+    Ok(Expr::Test(Test {
+        field: KEYWORDS,
+        check: Check::Text { patterns: vec![keyword_pattern(pieces(text), false)], all: false, cased: false },
+    }))
 }
 
 fn keyword_pattern(mut pieces: Vec<Piece>, cased: bool) -> Pattern {
@@ -405,7 +421,9 @@ fn text_patterns(text: &str, field: FieldId, modifiers: &Modifiers) -> Result<Op
             Draft::Written(text) => pieces(&text),
             Draft::Literal(text) => vec![Piece::Text(text)],
             Draft::Bytes(bytes) => {
-                vec![Piece::Text(String::from_utf8(bytes).map_err(|_| "the encoded value is no text: add `base64` or `base64offset`")?)]
+                vec![Piece::Text(
+                    String::from_utf8(bytes).map_err(|_| "the encoded value is no text: add `base64` or `base64offset`")?,
+                )]
             }
         };
         if field == KEYWORDS {
@@ -492,7 +510,10 @@ fn dashes(text: &str) -> Vec<String> {
         .collect();
     let mut forms = vec![chars.clone()];
     if places.len() > 3 {
-        forms = DASHES.iter().map(|dash| chars.iter().enumerate().map(|(at, c)| if places.contains(&at) { *dash } else { *c }).collect()).collect();
+        forms = DASHES
+            .iter()
+            .map(|dash| chars.iter().enumerate().map(|(at, c)| if places.contains(&at) { *dash } else { *c }).collect())
+            .collect();
         forms.push(chars);
     } else {
         for place in places {

@@ -172,7 +172,10 @@ pub(crate) fn read(node: &Node, path: &str, yaml: &Arc<str>, fields: &mut Fields
         Some(word) => word.parse().map_err(|reason: String| Fault::at(node.get("level").map_or(0, |node| node.line), reason))?,
     };
     let name = node.get("name").and_then(Node::text).map(str::to_owned);
-    let id = Some(text(node, "id")).filter(|id| !id.is_empty()).or_else(|| name.clone()).unwrap_or_else(|| format!("{path}:{}", node.line));
+    let id = Some(text(node, "id"))
+        .filter(|id| !id.is_empty())
+        .or_else(|| name.clone())
+        .unwrap_or_else(|| format!("{path}:{}", node.line));
     Ok(Rule {
         id,
         title,
@@ -199,13 +202,19 @@ pub(crate) fn read(node: &Node, path: &str, yaml: &Arc<str>, fields: &mut Fields
 fn body(node: &Node, fields: &mut Fields) -> Result<Body, Fault> {
     if let Some(correlation) = node.get("correlation") {
         let correlation = correlation::read(correlation)?;
-        for name in correlation.group_by.iter().chain(&correlation.field).chain(correlation.aliases.iter().flat_map(|(_, by_rule)| by_rule.iter().map(|(_, field)| field))) {
+        for name in correlation
+            .group_by
+            .iter()
+            .chain(&correlation.field)
+            .chain(correlation.aliases.iter().flat_map(|(_, by_rule)| by_rule.iter().map(|(_, field)| field)))
+        {
             fields.id(name);
         }
         return Ok(Body::Correlation(correlation));
     }
     if let Some(filter) = node.get("filter") {
-        let rules: Vec<String> = filter.get("rules").map_or(&[][..], Node::items).iter().filter_map(Node::text).map(str::to_owned).collect();
+        let rules: Vec<String> =
+            filter.get("rules").map_or(&[][..], Node::items).iter().filter_map(Node::text).map(str::to_owned).collect();
         let any = rules.is_empty() || rules.iter().any(|rule| rule == "any");
         return Ok(Body::Filter { detection: detection(filter, &["rules"], fields)?, rules, any });
     }

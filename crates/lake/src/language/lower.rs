@@ -6,12 +6,15 @@ use datafusion::{
     functions::expr_fn::coalesce,
     functions_aggregate::expr_fn::{avg, count, count_distinct, max, min, sum},
     functions_window::expr_fn::row_number,
-    logical_expr::{Expr, ExprFunctionExt, SortExpr, cast, lit, try_cast, utils::{conjunction, disjunction}},
+    logical_expr::{
+        Expr, ExprFunctionExt, SortExpr, cast, lit, try_cast,
+        utils::{conjunction, disjunction},
+    },
     prelude::{DataFrame, col, ident},
 };
 use ipnet::IpNet;
-use regex::bytes::Regex;
 use reeve_record::RecordId;
+use regex::bytes::Regex;
 
 use super::{
     ast::{Aggregate, Call, Command, Named, Operator, Pattern, Piece, Query, Search, Test},
@@ -133,7 +136,8 @@ impl Scope<'_> {
 fn columns_value(columns: &[(&'static str, Kind)], native: Option<String>) -> (Expr, Kind) {
     let kind = columns.first().map_or(Kind::Text, |column| column.1);
     let same = columns.iter().all(|column| column.1 == kind);
-    let mut values: Vec<Expr> = columns.iter().map(|(name, _)| if same { col(*name) } else { cast(col(*name), DataType::Utf8View) }).collect();
+    let mut values: Vec<Expr> =
+        columns.iter().map(|(name, _)| if same { col(*name) } else { cast(col(*name), DataType::Utf8View) }).collect();
     let kind = if same { kind } else { Kind::Text };
     match (kind, native) {
         (Kind::Text, Some(name)) => values.push(cast(functions::field_value(&name), DataType::Utf8View)),
@@ -153,7 +157,9 @@ fn condition(search: &Search, scope: &Scope<'_>) -> Result<Expr, Error> {
         Search::Not(inner) => Expr::IsNotTrue(Box::new(condition(inner, scope)?)),
         Search::Text(pattern) => match scope {
             Scope::Events(_) => text(pattern)?,
-            Scope::Columns(_) => return Err(Error::query(pattern.offset, "words are searched in events only: write column:value")),
+            Scope::Columns(_) => {
+                return Err(Error::query(pattern.offset, "words are searched in events only: write column:value"));
+            }
         },
         Search::Field(field, test) => match scope {
             Scope::Columns(_) => column_test(scope, field, test)?,
@@ -211,8 +217,12 @@ fn typed(fields: &Fields<'_>, name: &'static str, kind: Kind, field: &Named, tes
         Kind::Integer => integer_column(fields, name, field, test, said),
         Kind::Timestamp => time_column(name, field, test),
         Kind::Boolean => match test {
-            Test::Is { value, .. } if value.literal().is_some_and(|text| text.eq_ignore_ascii_case("true")) => Ok(col(name).eq(lit(true))),
-            Test::Is { value, .. } if value.literal().is_some_and(|text| text.eq_ignore_ascii_case("false")) => Ok(col(name).eq(lit(false))),
+            Test::Is { value, .. } if value.literal().is_some_and(|text| text.eq_ignore_ascii_case("true")) => {
+                Ok(col(name).eq(lit(true)))
+            }
+            Test::Is { value, .. } if value.literal().is_some_and(|text| text.eq_ignore_ascii_case("false")) => {
+                Ok(col(name).eq(lit(false)))
+            }
             _ => Err(Error::query(field.offset, format!("`{}` is true or false", field.name))),
         },
     }
@@ -235,7 +245,9 @@ fn text_column(name: &'static str, test: &Test, said: &str) -> Result<Expr, Erro
 }
 
 fn integer_column(fields: &Fields<'_>, name: &'static str, field: &Named, test: &Test, said: &str) -> Result<Expr, Error> {
-    let number = |text: &str| integer(text).ok_or_else(|| Error::query(field.offset, format!("`{}` is a number, `{text}` is none", field.name)));
+    let number = |text: &str| {
+        integer(text).ok_or_else(|| Error::query(field.offset, format!("`{}` is a number, `{text}` is none", field.name)))
+    };
     let column = col(name);
     Ok(match test {
         Test::Is { value, .. } => match value.literal() {
@@ -252,10 +264,18 @@ fn integer_column(fields: &Fields<'_>, name: &'static str, field: &Named, test: 
         Test::Range(low, high) => {
             let mut parts = Vec::new();
             if let Some((text, inside)) = low {
-                parts.push(compare(column.clone(), if *inside { Operator::GreaterEqual } else { Operator::Greater }, lit(number(text)?)));
+                parts.push(compare(
+                    column.clone(),
+                    if *inside { Operator::GreaterEqual } else { Operator::Greater },
+                    lit(number(text)?),
+                ));
             }
             if let Some((text, inside)) = high {
-                parts.push(compare(column.clone(), if *inside { Operator::LessEqual } else { Operator::Less }, lit(number(text)?)));
+                parts.push(compare(
+                    column.clone(),
+                    if *inside { Operator::LessEqual } else { Operator::Less },
+                    lit(number(text)?),
+                ));
             }
             conjunction(parts).unwrap_or_else(|| column.is_not_null())
         }
@@ -283,7 +303,12 @@ fn compare(left: Expr, operator: Operator, right: Expr) -> Expr {
 
 fn time_column(name: &'static str, field: &Named, test: &Test) -> Result<Expr, Error> {
     let span = |text: &str| {
-        time_span(text).ok_or_else(|| Error::query(field.offset, format!("`{text}` is not a time: write 2026-11-21, 2026-11-21T10:00 or 2026-11-21T10:00:00Z")))
+        time_span(text).ok_or_else(|| {
+            Error::query(
+                field.offset,
+                format!("`{text}` is not a time: write 2026-11-21, 2026-11-21T10:00 or 2026-11-21T10:00:00Z"),
+            )
+        })
     };
     let column = || col(name);
     Ok(match test {
@@ -362,8 +387,17 @@ fn class_condition(field: &Named, test: &Test, fields: &Fields<'_>) -> Result<Ex
     Ok(col("class_uid").in_list(found, false))
 }
 
-const SEVERITIES: &[(i32, &str)] =
-    &[(0, "unknown"), (1, "informational"), (1, "info"), (2, "low"), (3, "medium"), (4, "high"), (5, "critical"), (6, "fatal"), (99, "other")];
+const SEVERITIES: &[(i32, &str)] = &[
+    (0, "unknown"),
+    (1, "informational"),
+    (1, "info"),
+    (2, "low"),
+    (3, "medium"),
+    (4, "high"),
+    (5, "critical"),
+    (6, "fatal"),
+    (99, "other"),
+];
 
 fn severity_condition(field: &Named, test: &Test, fields: &Fields<'_>) -> Result<Expr, Error> {
     let id = |text: &str| SEVERITIES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|(id, _)| id.to_string());
@@ -372,7 +406,9 @@ fn severity_condition(field: &Named, test: &Test, fields: &Fields<'_>) -> Result
         Test::Is { value, exact } => {
             let matcher = matcher(test)?;
             match value.literal().and_then(id) {
-                Some(number) => Test::Is { value: Pattern { pieces: vec![Piece::Literal(number)], offset: value.offset }, exact: *exact },
+                Some(number) => {
+                    Test::Is { value: Pattern { pieces: vec![Piece::Literal(number)], offset: value.offset }, exact: *exact }
+                }
                 None if value.literal().is_some() => test.clone(),
                 None => {
                     let found = SEVERITIES.iter().filter(|(_, name)| matcher.matches(name)).map(|(id, _)| lit(*id)).collect();
@@ -552,7 +588,13 @@ fn grouped(frame: DataFrame, keys: Vec<Expr>, aggregates: &[Aggregate], scope: &
 }
 
 /// Adds what the engine computes for an aggregate, and the column made of it.
-fn compute(aggregate: &Aggregate, index: usize, scope: &Scope<'_>, computed: &mut Vec<Expr>, shown: &mut Vec<Expr>) -> Result<(), Error> {
+fn compute(
+    aggregate: &Aggregate,
+    index: usize,
+    scope: &Scope<'_>,
+    computed: &mut Vec<Expr>,
+    shown: &mut Vec<Expr>,
+) -> Result<(), Error> {
     let (plain, numeric) = (format!("#{index}"), format!("#{index} as number"));
     let show = ident(plain.as_str());
     let Some(field) = &aggregate.field else {
@@ -595,7 +637,8 @@ pub(crate) fn bucket(time: Expr, span_us: i64) -> Expr {
 fn top(frame: DataFrame, field: &Named, limit: usize, by: &[Named], rare: bool, scope: &Scope<'_>) -> Result<DataFrame, Error> {
     let mut keys = by.iter().map(|group| named(scope, group)).collect::<Result<Vec<_>, _>>()?;
     keys.push(named(scope, field)?);
-    let counted = frame.aggregate(keys, vec![count(lit(1_i64)).alias("count")])?.filter(ident(field.name.as_str()).is_not_null())?;
+    let counted =
+        frame.aggregate(keys, vec![count(lit(1_i64)).alias("count")])?.filter(ident(field.name.as_str()).is_not_null())?;
     // Equal counts in the order of values, so that the same data gives the same list.
     let order = || vec![ident("count").sort(rare, false), ident(field.name.as_str()).sort(true, false)];
     if by.is_empty() {

@@ -147,7 +147,8 @@ impl<'a> Parser<'a> {
 
     fn not(&mut self) -> Result<Search, Error> {
         self.space();
-        let dash = self.rest().starts_with('-') && self.rest()[1..].chars().next().is_some_and(|next| !next.is_whitespace() && next != '-');
+        let dash = self.rest().starts_with('-')
+            && self.rest()[1..].chars().next().is_some_and(|next| !next.is_whitespace() && next != '-');
         let bang = self.rest().starts_with('!') && !self.rest().starts_with("!=");
         if dash || bang {
             self.bump();
@@ -181,7 +182,10 @@ impl<'a> Parser<'a> {
         }
         for word in ["AND", "OR"] {
             if self.at_operator(word) {
-                return Err(Error::query(self.at, format!("`{word}` needs a term on both sides; quote it to search for the word")));
+                return Err(Error::query(
+                    self.at,
+                    format!("`{word}` needs a term on both sides; quote it to search for the word"),
+                ));
             }
         }
         if let Some((name, at)) = self.field_name() {
@@ -222,7 +226,8 @@ impl<'a> Parser<'a> {
             let test = self.value(true)?;
             return Ok(Search::Not(Box::new(Search::Field(field, test))));
         }
-        let operators = [(">=", Operator::GreaterEqual), ("<=", Operator::LessEqual), (">", Operator::Greater), ("<", Operator::Less)];
+        let operators =
+            [(">=", Operator::GreaterEqual), ("<=", Operator::LessEqual), (">", Operator::Greater), ("<", Operator::Less)];
         let colon = self.take(':');
         for (sign, operator) in operators {
             if self.take_text(sign) {
@@ -417,8 +422,13 @@ impl<'a> Parser<'a> {
             "" => Err(self.unexpected("a command follows `|`: where, stats, top, rare, timechart, fields, sort, head")),
             other => {
                 const KNOWN: &[&str] = &["where", "stats", "top", "rare", "timechart", "fields", "sort", "head"];
-                let near = super::fields::nearest(other, KNOWN.iter().copied()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-                Err(Error::query(start, format!("no command `{other}`{near} There are where, stats, top, rare, timechart, fields, sort, head")))
+                let near = super::fields::nearest(other, KNOWN.iter().copied())
+                    .map(|name| format!("; did you mean `{name}`?"))
+                    .unwrap_or_default();
+                Err(Error::query(
+                    start,
+                    format!("no command `{other}`{near} There are where, stats, top, rare, timechart, fields, sort, head"),
+                ))
             }
         }
     }
@@ -556,7 +566,8 @@ impl<'a> Parser<'a> {
         }
         self.space();
         let plain = self.ended() || self.peek() == Some('|') || self.at_by();
-        let aggregates = if plain { vec![Aggregate { call: Call::Count, field: None, name: "count".into() }] } else { self.aggregates()? };
+        let aggregates =
+            if plain { vec![Aggregate { call: Call::Count, field: None, name: "count".into() }] } else { self.aggregates()? };
         Ok(Command::Timechart { span_us, aggregates, by: self.by()? })
     }
 
@@ -588,7 +599,11 @@ impl<'a> Parser<'a> {
             } else if self.take('+') {
                 dropping = false;
             }
-            if dropping { drop.push(self.name()?) } else { keep.push(self.name()?) }
+            if dropping {
+                drop.push(self.name()?)
+            } else {
+                keep.push(self.name()?)
+            }
             // `fields - a, b` drops both; `fields a, -b` drops one.
             dropping = dropping && keep.is_empty();
             self.space();
@@ -671,21 +686,66 @@ mod tests {
             let query = parse(text).expect(text);
             assert!(matches!(query.search, Search::Text(_)), "{text}: {query:?}");
         }
-        let Search::Field(_, Test::Is { value, .. }) = parse("file.path:/etc/shadow").expect("a path").search else { panic!("no field") };
+        let Search::Field(_, Test::Is { value, .. }) = parse("file.path:/etc/shadow").expect("a path").search else {
+            panic!("no field")
+        };
         assert_eq!(value.literal(), Some("/etc/shadow"));
     }
 
     #[test]
     fn backslashes_stay_in_paths() {
-        let Search::Field(_, Test::Is { value, .. }) = parse(r"Image:*\cmd.exe").expect("a path").search else { panic!("no field") };
+        let Search::Field(_, Test::Is { value, .. }) = parse(r"Image:*\cmd.exe").expect("a path").search else {
+            panic!("no field")
+        };
         assert_eq!(value.pieces, [Piece::Any, Piece::Literal(r"\cmd.exe".into())]);
     }
 
     #[test]
     fn any_text_is_read_or_refused_at_a_place_in_it() {
         const PIECES: &[&str] = &[
-            "a", "user", ":", "=", "!=", ">=", "<", "\"", "\\", "*", "?", "(", ")", "[", "]", "{", "}", " TO ", " AND ", " OR ", "NOT ", "-", "|", " | stats ", "count", "sum(",
-            " by ", "top 5 ", "sort -", "fields ", "timechart span=", "5m", "/x+/", "/", ",", "ü", "\u{0}", "10.0.0.0/8", "`", " ", "head ", "as ", "where ",
+            "a",
+            "user",
+            ":",
+            "=",
+            "!=",
+            ">=",
+            "<",
+            "\"",
+            "\\",
+            "*",
+            "?",
+            "(",
+            ")",
+            "[",
+            "]",
+            "{",
+            "}",
+            " TO ",
+            " AND ",
+            " OR ",
+            "NOT ",
+            "-",
+            "|",
+            " | stats ",
+            "count",
+            "sum(",
+            " by ",
+            "top 5 ",
+            "sort -",
+            "fields ",
+            "timechart span=",
+            "5m",
+            "/x+/",
+            "/",
+            ",",
+            "ü",
+            "\u{0}",
+            "10.0.0.0/8",
+            "`",
+            " ",
+            "head ",
+            "as ",
+            "where ",
         ];
         let mut seed: u64 = 7;
         for _ in 0..20_000 {

@@ -97,7 +97,11 @@ impl Told {
             time: self.time.map(EventTime::exact),
             attributes: self.attributes.iter().map(|(path, value)| (&*path.clone().leak(), value_of(value))).collect(),
             unmapped: map(&self.unmapped),
-            observables: self.observables.iter().map(|(type_id, value)| Observable { type_id: *type_id, name: "", value: Cow::Owned(value.clone()) }).collect(),
+            observables: self
+                .observables
+                .iter()
+                .map(|(type_id, value)| Observable { type_id: *type_id, name: "", value: Cow::Owned(value.clone()) })
+                .collect(),
             mapping: "test/1",
         }
     }
@@ -120,7 +124,11 @@ fn value_of(value: &serde_json::Value) -> Value<'static> {
 
 pub fn read_events(path: &Path) -> Vec<Told> {
     let text = std::fs::read_to_string(path).unwrap();
-    let mut events: Vec<Told> = text.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect();
+    let mut events: Vec<Told> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .collect();
     for (index, event) in events.iter_mut().enumerate() {
         event.record.get_or_insert_with(|| format!("0-{index}"));
     }

@@ -37,7 +37,9 @@ pub(super) fn verify(disk: &dyn Disk, dir: &Path, key: Option<&VerifierKey>, rep
     let statements = statements(&tiles, leaves.as_deref(), size);
     let signed = checkpoint.as_ref().ok();
     if let Err(reason) = &checkpoint {
-        let vouched = "records are compared with the stored log, but no valid signature covers it: restore the checkpoint from a copy".into();
+        let vouched =
+            "records are compared with the stored log, but no valid signature covers it: restore the checkpoint from a copy"
+                .into();
         let records = all_of(None, &statements);
         let none_yet = reason.is_empty() && stored == 0;
         if !none_yet {
@@ -195,7 +197,12 @@ fn check_tiles(tiles: &[Tile], leaves: &[Hash], statements: &[Option<Statement>]
         };
         if !bad.is_empty() {
             let records = hit(&bad, tile, span, size, statements);
-            let what = tile.content.as_ref().err().cloned().unwrap_or_else(|| format!("{} of {} places are not what was signed", bad.len(), tile.width));
+            let what = tile
+                .content
+                .as_ref()
+                .err()
+                .cloned()
+                .unwrap_or_else(|| format!("{} of {} places are not what was signed", bad.len(), tile.width));
             let hint = "the signed root is met without this file; it can be made again from the rest of the log".into();
             report.faults.push(Fault { code: "LEDGER-021", what, place: format!("log/{}", tile.name), records, hint });
         }
@@ -203,11 +210,18 @@ fn check_tiles(tiles: &[Tile], leaves: &[Hash], statements: &[Option<Statement>]
     for (level, index, width) in required(size) {
         if !tiles.iter().any(|tile| tile.level == level && tile.index == index && tile.width >= width) {
             let span = WIDTH.pow(level.unwrap_or(0));
-            let name = crate::main_log::tile_path(&level.map_or("entries".into(), |level| level.to_string()), index, width as usize);
+            let name =
+                crate::main_log::tile_path(&level.map_or("entries".into(), |level| level.to_string()), index, width as usize);
             let missing = Tile { name: name.clone(), level, index, width, content: Ok(Vec::new()) };
             let records = hit(&(0..width).collect::<Vec<_>>(), &missing, span, size, statements);
             let hint = "restore it from a copy of the log".into();
-            report.faults.push(Fault { code: "LEDGER-021", what: "it is missing".into(), place: format!("log/{name}"), records, hint });
+            report.faults.push(Fault {
+                code: "LEDGER-021",
+                what: "it is missing".into(),
+                place: format!("log/{name}"),
+                records,
+                hint,
+            });
         }
     }
 }

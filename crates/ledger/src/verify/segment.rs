@@ -142,7 +142,9 @@ fn region_fault(file: &Arc<dyn DiskFile>, statement: &Statement, region: &Region
     // Damage outside the pages of one row group may misdescribe everything else: the file as it is is not read then.
     if region.count < statement.records || region.first > 0 || statement.records <= 1 {
         match altered(file, &mended, region, segment) {
-            Some(records) if records.is_empty() => fault.hint.push_str("; the records these bytes serve still read as they were sealed"),
+            Some(records) if records.is_empty() => {
+                fault.hint.push_str("; the records these bytes serve still read as they were sealed")
+            }
             Some(records) => fault.records = records,
             None => {}
         }

@@ -171,7 +171,8 @@ impl Disk for MemoryDisk {
         self.write(|model| {
             let here = |name: &Path| name.parent() == Some(path);
             model.synced_names.retain(|name, _| !here(name));
-            let synced: Vec<_> = model.names.iter().filter(|(name, _)| here(name)).map(|(name, inode)| (name.clone(), *inode)).collect();
+            let synced: Vec<_> =
+                model.names.iter().filter(|(name, _)| here(name)).map(|(name, inode)| (name.clone(), *inode)).collect();
             model.synced_names.extend(synced);
             if let Some((_, _, more)) = model.plan_two.take_if(|(folder, nth, _)| folder.as_path() == path && *nth == 0) {
                 model.plan = Some((model.writes + more, Fault::CrashBefore));
@@ -189,7 +190,9 @@ impl Disk for MemoryDisk {
             .model()
             .names
             .keys()
-            .filter_map(|name| Some(name.strip_prefix(path).ok()?.components().next()?.as_os_str().to_string_lossy().into_owned()))
+            .filter_map(|name| {
+                Some(name.strip_prefix(path).ok()?.components().next()?.as_os_str().to_string_lossy().into_owned())
+            })
             .collect();
         Ok(names.into_iter().collect())
     }

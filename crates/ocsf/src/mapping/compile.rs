@@ -5,11 +5,7 @@ use std::{borrow::Cow, collections::HashMap};
 use hashbrown::HashMap as FastMap;
 use reeve_decode::Value;
 
-use super::{
-    condition::Condition,
-    expr::Expr,
-    steps::Step,
-};
+use super::{condition::Condition, expr::Expr, steps::Step};
 use crate::{
     Error,
     schema::{self, Attribute, Class, Kind},
@@ -146,7 +142,9 @@ impl Mapping {
         {
             keyed = match self.keyed.get(key.as_ref()) {
                 Some(rules) => rules,
-                None if key.bytes().any(|byte| byte.is_ascii_uppercase()) => self.keyed.get(&key.to_ascii_lowercase()).map_or(&[], Vec::as_slice),
+                None if key.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                    self.keyed.get(&key.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
+                }
                 None => &[],
             };
         }
@@ -202,7 +200,8 @@ struct EventText {
 }
 
 fn compile(file: &str, text: &str) -> Result<(Vec<String>, Mapping), Error> {
-    let text: FileText = toml::from_str(text).map_err(|error| Error::Unreadable { file: file.into(), reason: error.to_string() })?;
+    let text: FileText =
+        toml::from_str(text).map_err(|error| Error::Unreadable { file: file.into(), reason: error.to_string() })?;
     let tables = text.tables.iter().map(|(name, entries)| (name.clone(), table(entries))).collect();
     let compiler = Compiler { tables, lets: &text.lets };
     let bad = |event: usize| move |reason: String| Error::Rule { file: file.into(), event, reason };
@@ -296,7 +295,12 @@ impl Compiler<'_> {
         Ok(rule)
     }
 
-    fn parts(&self, class_uid: u32, path: &str, entries: Option<&toml::Value>) -> Result<Vec<(&'static str, &'static str, &'static Attribute, Expr)>, String> {
+    fn parts(
+        &self,
+        class_uid: u32,
+        path: &str,
+        entries: Option<&toml::Value>,
+    ) -> Result<Vec<(&'static str, &'static str, &'static Attribute, Expr)>, String> {
         let entries = entries.and_then(toml::Value::as_table).ok_or("`build` is a table of attributes")?;
         let class = schema::class(class_uid).ok_or("no such class")?;
         let part = |(name, value): (&String, &toml::Value)| {
@@ -320,7 +324,13 @@ impl Compiler<'_> {
             let (value, conditions) = match value {
                 toml::Value::Table(entry) if entry.contains_key("build") => {
                     let from = From::Build(self.parts(rule.class_uid, path, entry.get("build"))?);
-                    rule.assigns.push(Assign { path: path.to_owned().leak(), attribute, from, conditions: Vec::new(), observable: None });
+                    rule.assigns.push(Assign {
+                        path: path.to_owned().leak(),
+                        attribute,
+                        from,
+                        conditions: Vec::new(),
+                        observable: None,
+                    });
                     continue;
                 }
                 toml::Value::Table(entry) => {
@@ -330,7 +340,13 @@ impl Compiler<'_> {
                 plain => (plain, Vec::new()),
             };
             let from = From::Expr(self.expr(value)?);
-            rule.assigns.push(Assign { path: path.to_owned().leak(), attribute, from, conditions, observable: observable(attribute) });
+            rule.assigns.push(Assign {
+                path: path.to_owned().leak(),
+                attribute,
+                from,
+                conditions,
+                observable: observable(attribute),
+            });
         }
         Ok(())
     }
@@ -338,7 +354,11 @@ impl Compiler<'_> {
 
 /// A whole process or user is no value to search for; ports and process ids are, though they say little alone.
 pub(crate) fn observable(attribute: &Attribute) -> Option<u32> {
-    if attribute.kind == Kind::Object && attribute.type_name != "fingerprint" { None } else { attribute.observable.or((attribute.type_name == "fingerprint").then_some(8)) }
+    if attribute.kind == Kind::Object && attribute.type_name != "fingerprint" {
+        None
+    } else {
+        attribute.observable.or((attribute.type_name == "fingerprint").then_some(8))
+    }
 }
 
 /// The attributes without which an event is not one of this class: of each group at least one.
@@ -359,15 +379,15 @@ fn core(class: &Class) -> &'static [&'static [&'static str]] {
         4003 => &[&["query.hostname"]],
         6002 => &[&["app.name"]],
         6003 => &[&["api.operation"]],
-        4001 | 4004 | 4005 | 4006 | 4007 | 4008 => &[&[
-            "src_endpoint.ip",
-            "dst_endpoint.ip",
-            "src_endpoint.hostname",
-            "dst_endpoint.hostname",
-        ]],
+        4001 | 4004 | 4005 | 4006 | 4007 | 4008 => {
+            &[&["src_endpoint.ip", "dst_endpoint.ip", "src_endpoint.hostname", "dst_endpoint.hostname"]]
+        }
         201_001 => &[&["reg_key.path"]],
         201_002 => &[&["reg_value.path"], &["reg_value.name"]],
-        201_004 => &[&["win_service.name"], &["win_service.cmd_line", "win_service.service_start_type_id", "win_service.service_start_name"]],
+        201_004 => &[
+            &["win_service.name"],
+            &["win_service.cmd_line", "win_service.service_start_type_id", "win_service.service_start_name"],
+        ],
         _ => &[],
     }
 }
@@ -384,7 +404,8 @@ fn complete(rule: &mut Rule, class: &'static Class) {
     for index in 0..rule.assigns.len() {
         let (path, attribute) = (rule.assigns[index].path, rule.assigns[index].attribute);
         let Some((owner, name)) = path.rsplit_once('.') else {
-            if let Some(sibling) = attribute.sibling.filter(|sibling| !attribute.values.is_empty() && !has(rule, &extra, sibling)) {
+            if let Some(sibling) = attribute.sibling.filter(|sibling| !attribute.values.is_empty() && !has(rule, &extra, sibling))
+            {
                 add(&mut extra, sibling.to_owned(), From::Caption(path, attribute));
             }
             continue;
@@ -428,7 +449,10 @@ impl Assign {
     /// The constant of a [`From::With`] when its partner was set.
     pub(crate) fn companion<'a>(&self, set: &[(&'static str, Value<'a>)]) -> Option<Value<'a>> {
         match &self.from {
-            From::With(partner, value) => set.iter().any(|(path, _)| path.strip_prefix(partner).is_some_and(|rest| rest.starts_with('.'))).then(|| value.clone()),
+            From::With(partner, value) => set
+                .iter()
+                .any(|(path, _)| path.strip_prefix(partner).is_some_and(|rest| rest.starts_with('.')))
+                .then(|| value.clone()),
             From::Caption(path, attribute) => {
                 let value = set.iter().find(|(name, _)| name == path)?.1.as_i64()?;
                 attribute.caption(value).map(|caption| Value::Str(Cow::Borrowed(caption)))

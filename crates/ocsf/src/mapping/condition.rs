@@ -37,7 +37,8 @@ impl Condition {
             }
         }
         if let Some((left, mask)) = text.split_once(" & ") {
-            let mask = i64::from_str_radix(mask.trim_start_matches("0x"), 16).map_err(|_| format!("`{mask}` is no hexadecimal mask"))?;
+            let mask =
+                i64::from_str_radix(mask.trim_start_matches("0x"), 16).map_err(|_| format!("`{mask}` is no hexadecimal mask"))?;
             return Ok(Self { left: expr(left)?, test: Test::Bits(mask) });
         }
         Ok(match text.strip_prefix('!') {
@@ -59,7 +60,9 @@ impl Condition {
             Test::NoneOf(list) => !list.iter().any(|one| one.eq_ignore_ascii_case(&text)),
             Test::Starts(list) => list.iter().any(head_is),
             Test::Contains(list) => list.iter().any(|one| text.contains(one.as_str())),
-            Test::Ends(list) => list.iter().any(|one| text.len() >= one.len() && text.get(text.len() - one.len()..).is_some_and(|end| end.eq_ignore_ascii_case(one))),
+            Test::Ends(list) => list.iter().any(|one| {
+                text.len() >= one.len() && text.get(text.len() - one.len()..).is_some_and(|end| end.eq_ignore_ascii_case(one))
+            }),
             Test::Bits(mask) => i64::from_str_radix(text.trim_start_matches("0x"), 16).is_ok_and(|number| number & mask != 0),
             Test::Present | Test::Absent => true,
         }

@@ -69,7 +69,13 @@ impl<'p, 'a> Scope<'p, 'a> {
         for path in paths {
             // `UserData.*`: whatever one name the provider chose for its data.
             match path.strip_suffix(".*") {
-                Some(outer) => native.path(outer).and_then(Value::as_map).into_iter().flat_map(|map| &map.0).filter_map(|(_, value)| value.as_map()).for_each(&mut add),
+                Some(outer) => native
+                    .path(outer)
+                    .and_then(Value::as_map)
+                    .into_iter()
+                    .flat_map(|map| &map.0)
+                    .filter_map(|(_, value)| value.as_map())
+                    .for_each(&mut add),
                 None if path.is_empty() => add(native),
                 None => native.path(path).and_then(Value::as_map).into_iter().for_each(&mut add),
             }
@@ -140,7 +146,11 @@ fn rest_of_value<'a>(value: &Value<'a>, used: &[usize]) -> Option<Value<'a>> {
 
 impl Expr {
     /// Reads the text form. `lets` are the file's own names, written `$name`.
-    pub(crate) fn parse(text: &str, lets: &dyn Fn(&str) -> Option<Expr>, tables: &super::compile::Tables) -> Result<Self, String> {
+    pub(crate) fn parse(
+        text: &str,
+        lets: &dyn Fn(&str) -> Option<Expr>,
+        tables: &super::compile::Tables,
+    ) -> Result<Self, String> {
         // Read from the end: alternatives without steps of their own share those of the next one that has some.
         let (mut parts, mut shared) = (Vec::new(), Vec::new());
         for part in text.split(" // ").collect::<Vec<_>>().into_iter().rev() {
@@ -254,7 +264,9 @@ impl Source {
             let Some(inside) = rest else { continue };
             let inside = inside.strip_suffix(']').ok_or_else(|| format!("`{text}` lacks a `]`"))?;
             hops.push(match inside.split_once('=') {
-                Some((key, values)) => Hop::Where(key.to_owned().leak(), values.split(',').map(|value| &*value.to_owned().leak()).collect()),
+                Some((key, values)) => {
+                    Hop::Where(key.to_owned().leak(), values.split(',').map(|value| &*value.to_owned().leak()).collect())
+                }
                 None => Hop::Index(inside.parse().map_err(|_| format!("`[{inside}]` is neither a position nor `[key=value]`"))?),
             });
         }

@@ -81,7 +81,11 @@ fn base<'a>(scope: Scope<'_, 'a>, mapping: &'static str) -> Event<'a> {
         mapping,
     };
     if let Some(head) = &parsed.head {
-        let texts = [("device.hostname", &head.computer), ("metadata.log_name", &head.channel), ("metadata.log_provider", &head.provider)];
+        let texts = [
+            ("device.hostname", &head.computer),
+            ("metadata.log_name", &head.channel),
+            ("metadata.log_provider", &head.provider),
+        ];
         for (path, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
             event.attributes.push((path, Value::Str(text.clone())));
         }
@@ -237,7 +241,9 @@ fn fit_one<'a>(value: Value<'a>, attribute: &Attribute) -> Option<Value<'a>> {
         },
         Kind::Ip => address(into_text(value)?).map(Value::Str),
         Kind::Mac => into_text(value).filter(|text| is_mac(text)).map(Value::Str),
-        Kind::Uuid => into_text(value).map(|text| Value::Str(text)).filter(|value| value.as_str().is_some_and(crate::validate::is_uuid)),
+        Kind::Uuid => {
+            into_text(value).map(|text| Value::Str(text)).filter(|value| value.as_str().is_some_and(crate::validate::is_uuid))
+        }
         Kind::Email => into_text(value).filter(|text| crate::validate::is_email(text)).map(Value::Str),
         Kind::Datetime => into_text(value).filter(|text| text.parse::<jiff::Timestamp>().is_ok()).map(Value::Str),
         Kind::Json => Some(value),
@@ -270,7 +276,11 @@ fn address(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
 }
 
 fn is_mac(text: &str) -> bool {
-    text.len() == 17 && text.bytes().enumerate().all(|(at, byte)| if at % 3 == 2 { matches!(byte, b':' | b'-') } else { byte.is_ascii_hexdigit() })
+    text.len() == 17
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if at % 3 == 2 { matches!(byte, b':' | b'-') } else { byte.is_ascii_hexdigit() })
 }
 
 #[cfg(test)]

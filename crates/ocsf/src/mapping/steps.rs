@@ -134,8 +134,17 @@ impl Step {
                 return tables.iter().find(|(name, _)| name == key)?.1.get(&text);
             }
             Self::First(count) => cut(text, |text| 0..text.char_indices().nth(*count).map_or(text.len(), |(at, _)| at)),
-            Self::Verb => cut(text, |text| 0..text.char_indices().skip(1).find(|(_, sign)| !sign.is_lowercase()).map_or(text.len(), |(at, _)| at)),
-            Self::Words => return Some(Value::List(text.split([' ', ',', '\t', '\n', '\r']).filter(|word| !word.is_empty()).map(|word| Value::from(word.to_owned())).collect())),
+            Self::Verb => cut(text, |text| {
+                0..text.char_indices().skip(1).find(|(_, sign)| !sign.is_lowercase()).map_or(text.len(), |(at, _)| at)
+            }),
+            Self::Words => {
+                return Some(Value::List(
+                    text.split([' ', ',', '\t', '\n', '\r'])
+                        .filter(|word| !word.is_empty())
+                        .map(|word| Value::from(word.to_owned()))
+                        .collect(),
+                ));
+            }
             Self::Hashes => return hashes(&text),
             Self::SocketIp => return socket(&text).map(|(ip, _)| Value::from(ip)),
             Self::SocketPort => return socket(&text).map(|(_, port)| Value::Int(i64::from(port))),
@@ -151,7 +160,9 @@ impl Step {
                 let at = text.rfind(sign)?;
                 cut(text, |_| 0..at)
             }
-            Self::Strip(prefix) => cut(text, |text| if text.starts_with(prefix) { prefix.len()..text.len() } else { 0..text.len() }),
+            Self::Strip(prefix) => {
+                cut(text, |text| if text.starts_with(prefix) { prefix.len()..text.len() } else { 0..text.len() })
+            }
             Self::Prefix(prefix) => Cow::Owned(format!("{prefix}{text}")),
             Self::Except(none_of) => {
                 if none_of.iter().any(|one| one.eq_ignore_ascii_case(&text)) {
@@ -195,7 +206,9 @@ fn join<'a>(value: Value<'a>) -> Option<Value<'a>> {
 
 fn each<'a>(value: Value<'a>, name: &'static str) -> Option<Value<'a>> {
     let items = if let Value::List(items) = value { items } else { vec![value] };
-    let object = |item| into_text(item).filter(|text| !text.is_empty()).map(|text| Value::Map(Map(vec![(Cow::Borrowed(name), Value::Str(text))])));
+    let object = |item| {
+        into_text(item).filter(|text| !text.is_empty()).map(|text| Value::Map(Map(vec![(Cow::Borrowed(name), Value::Str(text))])))
+    };
     let objects: Vec<_> = items.into_iter().filter_map(object).collect();
     (!objects.is_empty()).then_some(Value::List(objects))
 }
@@ -284,7 +297,8 @@ fn hashes<'a>(text: &str) -> Option<Value<'a>> {
             ("IMPHASH", _) => (18, "Imphash"),
             _ => return None,
         };
-        let members = [("algorithm", Value::from(caption)), ("algorithm_id", Value::Int(id)), ("value", Value::from(digest.to_owned()))];
+        let members =
+            [("algorithm", Value::from(caption)), ("algorithm_id", Value::Int(id)), ("value", Value::from(digest.to_owned()))];
         Some(Value::Map(Map(members.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect())))
     };
     let list: Vec<_> = text.split(',').filter_map(one).collect();

@@ -63,7 +63,11 @@ fn worker<T, S, P>(
     }
 }
 
-fn collect<P>(count: usize, announced: &Receiver<(usize, Receiver<P>)>, take: &mut impl FnMut(P) -> io::Result<()>) -> io::Result<()> {
+fn collect<P>(
+    count: usize,
+    announced: &Receiver<(usize, Receiver<P>)>,
+    take: &mut impl FnMut(P) -> io::Result<()>,
+) -> io::Result<()> {
     let mut ahead: BTreeMap<usize, Receiver<P>> = BTreeMap::new();
     for at in 0..count {
         while !ahead.contains_key(&at) {
@@ -94,10 +98,16 @@ mod tests {
                 send(item * 1000 + n);
             });
         };
-        in_order(&items, 4, || (), work, |piece| {
-            seen.push(piece);
-            Ok(())
-        })
+        in_order(
+            &items,
+            4,
+            || (),
+            work,
+            |piece| {
+                seen.push(piece);
+                Ok(())
+            },
+        )
         .unwrap();
         assert_eq!(seen.len(), 30_000);
         assert!(seen.is_sorted());

@@ -158,11 +158,30 @@ fn joined(texts: impl Iterator<Item = &'static str>) -> String {
 fn table_cells(finding: &Finding) -> [String; 5] {
     let (source, record) = place(finding);
     let at = format!("{:.0}", finding.at);
-    [at, finding.level.to_string(), finding.host().unwrap_or("-").to_owned(), finding.title.clone(), format!("{source} #{record}")]
+    [
+        at,
+        finding.level.to_string(),
+        finding.host().unwrap_or("-").to_owned(),
+        finding.title.clone(),
+        format!("{source} #{record}"),
+    ]
 }
 
 const CSV_COLUMNS: [&str; 14] = [
-    "time", "level", "rule", "rule_id", "host", "user", "source", "record", "channel", "event_id", "tactics", "techniques", "fields", "author",
+    "time",
+    "level",
+    "rule",
+    "rule_id",
+    "host",
+    "user",
+    "source",
+    "record",
+    "channel",
+    "event_id",
+    "tactics",
+    "techniques",
+    "fields",
+    "author",
 ];
 
 fn csv_cells(finding: &Finding) -> [String; 14] {
@@ -180,7 +199,14 @@ fn csv_cells(finding: &Finding) -> [String; 14] {
         record,
         piece.and_then(|piece| piece.channel.clone()).unwrap_or_default(),
         piece.and_then(|piece| piece.event_id).map(|id| id.to_string()).unwrap_or_default(),
-        attacks.iter().map(|(_, _, tactic)| *tactic).filter(|tactic| !tactic.is_empty()).collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("; "),
+        attacks
+            .iter()
+            .map(|(_, _, tactic)| *tactic)
+            .filter(|tactic| !tactic.is_empty())
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+            .join("; "),
         joined(attacks.iter().map(|(uid, _, _)| *uid)),
         fields_text(finding),
         finding.author().to_owned(),
@@ -188,8 +214,20 @@ fn csv_cells(finding: &Finding) -> [String; 14] {
 }
 
 const TIMESKETCH_COLUMNS: [&str; 14] = [
-    "message", "datetime", "timestamp", "timestamp_desc", "data_type", "rule_level", "rule_id", "hostname", "username", "source_file",
-    "record_number", "techniques", "matched_fields", "rule_author",
+    "message",
+    "datetime",
+    "timestamp",
+    "timestamp_desc",
+    "data_type",
+    "rule_level",
+    "rule_id",
+    "hostname",
+    "username",
+    "source_file",
+    "record_number",
+    "techniques",
+    "matched_fields",
+    "rule_author",
 ];
 
 fn timesketch_cells(finding: &Finding) -> [String; 14] {

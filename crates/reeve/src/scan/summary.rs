@@ -120,6 +120,9 @@ pub(crate) fn rule_problems(problems: &[RuleProblem], by_name: &[&RuleProblem], 
         say(&format!("rule not used: {problem}"));
     }
     if !verbose && problems.len() > shown.len() {
-        say(&format!("{} rules not used ({withdrawn} withdrawn by their authors or given twice, {faulty} not usable here); --verbose lists them", problems.len()));
+        say(&format!(
+            "{} rules not used ({withdrawn} withdrawn by their authors or given twice, {faulty} not usable here); --verbose lists them",
+            problems.len()
+        ));
     }
 }

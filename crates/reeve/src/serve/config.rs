@@ -208,24 +208,33 @@ impl Config {
                 tokens: tokens(&file.elastic)?,
                 version: file.elastic.version,
             },
-            http: HttpListener { address: address(args.http, file.http.address, 8421), tokens: tokens(&file.http)?, version: None },
+            http: HttpListener {
+                address: address(args.http, file.http.address, 8421),
+                tokens: tokens(&file.http)?,
+                version: None,
+            },
             limits,
         })
     }
 }
 
 fn read(path: &Path) -> Result<File, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::new(USAGE, format!("cannot read the configuration `{}`: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(USAGE, format!("cannot read the configuration `{}`: {error}", path.display())))?;
     toml::from_str(&text).map_err(|error| Failure::new(USAGE, format!("configuration `{}`: {error}", path.display())))
 }
 
 /// One token a line; empty lines and lines that start with `#` do not count.
 fn read_tokens(path: &Path) -> Result<Tokens, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::new(USAGE, format!("cannot read the tokens in `{}`: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(USAGE, format!("cannot read the tokens in `{}`: {error}", path.display())))?;
     let tokens: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     if tokens.is_empty() {
         // Rather no server than one that anybody may write to.
-        return Err(Failure::new(USAGE, format!("`{}` holds no token: write one a line, or take `token_file` out", path.display())));
+        return Err(Failure::new(
+            USAGE,
+            format!("`{}` holds no token: write one a line, or take `token_file` out", path.display()),
+        ));
     }
     Ok(Tokens::new(tokens))
 }
@@ -242,7 +251,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("reeve.toml");
         std::fs::write(folder.path().join("tokens"), "# one\nabc\n").unwrap();
-        std::fs::write(&path, "data = \"d\"\n[elastic]\naddress = \"0.0.0.0:9201\"\ntoken_file = \"tokens\"\n[syslog_udp]\naddress = \"off\"\n").unwrap();
+        std::fs::write(
+            &path,
+            "data = \"d\"\n[elastic]\naddress = \"0.0.0.0:9201\"\ntoken_file = \"tokens\"\n[syslog_udp]\naddress = \"off\"\n",
+        )
+        .unwrap();
         let args = Args { config: Some(path), http: Some("127.0.0.1:0".parse().unwrap()), ..Args::default() };
         let config = Config::load(args).unwrap();
         assert_eq!(config.data, folder.path().join("d"));

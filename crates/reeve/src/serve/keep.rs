@@ -50,7 +50,11 @@ impl LedgerKeeper {
     }
 
     /// Hands the batch to the ledger; the receivers tell when each part is durable.
-    fn submit(&self, batch: Vec<Arrival>, room: OwnedSemaphorePermit) -> Vec<oneshot::Receiver<Result<Vec<RecordId>, reeve_ledger::Error>>> {
+    fn submit(
+        &self,
+        batch: Vec<Arrival>,
+        room: OwnedSemaphorePermit,
+    ) -> Vec<oneshot::Receiver<Result<Vec<RecordId>, reeve_ledger::Error>>> {
         let room = Arc::new(room);
         let submit = |part| {
             let (sender, receiver) = oneshot::channel();
@@ -69,7 +73,9 @@ impl LedgerKeeper {
 impl Keeper for LedgerKeeper {
     fn keep(&self, batch: Vec<Arrival>) -> Kept {
         if let Some(free) = self.space.lacking() {
-            return Box::pin(async move { Err(KeepError::Full(format!("{free} bytes are free on the data folder's disk, which is less than its reserve"))) });
+            return Box::pin(async move {
+                Err(KeepError::Full(format!("{free} bytes are free on the data folder's disk, which is less than its reserve")))
+            });
         }
         let bytes: usize = batch.iter().map(|arrival| arrival.raw.len() + OVERHEAD_BYTES).sum();
         let permits = bytes.div_ceil(PERMIT_BYTES).clamp(1, ROOM_PERMITS) as u32;
@@ -77,7 +83,8 @@ impl Keeper for LedgerKeeper {
         if let Ok(room) = self.room.clone().try_acquire_many_owned(permits) {
             return Box::pin(wait(self.submit(batch, room)));
         }
-        let keeper = Self { ledger: self.ledger.clone(), policy: self.policy.clone(), room: self.room.clone(), space: self.space.clone() };
+        let keeper =
+            Self { ledger: self.ledger.clone(), policy: self.policy.clone(), room: self.room.clone(), space: self.space.clone() };
         Box::pin(async move {
             match tokio::time::timeout(PATIENCE, keeper.room.clone().acquire_many_owned(permits)).await {
                 Ok(Ok(room)) => wait(keeper.submit(batch, room)).await,
@@ -129,7 +136,8 @@ impl Space {
     pub(crate) fn measure(&self, folder: &Path) {
         let Ok(disk) = rustix::fs::statvfs(folder) else { return };
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let reserve = self.reserve_bytes.unwrap_or_else(|| (disk.f_blocks.saturating_mul(disk.f_frsize) / 50).min(RESERVE_BYTES_MAX));
+        let reserve =
+            self.reserve_bytes.unwrap_or_else(|| (disk.f_blocks.saturating_mul(disk.f_frsize) / 50).min(RESERVE_BYTES_MAX));
         self.free_bytes.store(free, Relaxed);
         let lacking = free < reserve;
         if self.lacking.swap(lacking, Relaxed) != lacking {

@@ -97,7 +97,14 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// A reading that goes on where the lake's files end. `dir` holds the note of header lines.
-    pub(crate) fn new(dir: &Path, ledger: Arc<Ledger>, lake: Arc<Lake>, engine: Arc<Engine>, findings: Arc<dyn Findings>, threads: usize) -> Self {
+    pub(crate) fn new(
+        dir: &Path,
+        ledger: Arc<Ledger>,
+        lake: Arc<Lake>,
+        engine: Arc<Engine>,
+        findings: Arc<dyn Findings>,
+        threads: usize,
+    ) -> Self {
         let next = lake.read_through();
         let correlator = engine.correlator();
         let shards = (0..threads.max(1)).map(|_| Shard::new()).collect();
@@ -186,7 +193,8 @@ impl Reading {
         let shards = self.shards.len();
         let mut parts: Vec<Vec<&StoredRecord>> = (0..shards).map(|_| Vec::with_capacity(records.len() / shards + 1)).collect();
         for (nth, record) in records.iter().enumerate() {
-            let alone = record.raw.first() == Some(&b'{') && matches!(record.receipt.transport, Transport::Http | Transport::ElasticBulk);
+            let alone =
+                record.raw.first() == Some(&b'{') && matches!(record.receipt.transport, Transport::Http | Transport::ElasticBulk);
             let at = if alone { nth / STRETCH % shards } else { shard_of(&record.receipt.source, shards) };
             if let Some(part) = parts.get_mut(at) {
                 part.push(record);
@@ -253,7 +261,9 @@ impl Reading {
         }
         match self.findings.take(&self.untaken) {
             Ok(()) => self.untaken.clear(),
-            Err(error) => tracing::warn!(%error, waiting = self.untaken.len(), "the alert queue does not take findings; trying again"),
+            Err(error) => {
+                tracing::warn!(%error, waiting = self.untaken.len(), "the alert queue does not take findings; trying again")
+            }
         }
         self.untaken.is_empty()
     }
@@ -384,7 +394,14 @@ impl Shard {
                 self.forget_quiet_streams();
             }
             let stream = self.streams.entry(source.clone()).or_insert_with(|| Stream::new(now));
-            let mut events = Events { engine, scratch: &mut self.scratch, source, received_at: record.receipt.received_at, rows: &mut rows, work };
+            let mut events = Events {
+                engine,
+                scratch: &mut self.scratch,
+                source,
+                received_at: record.receipt.received_at,
+                rows: &mut rows,
+                work,
+            };
             if stream.feed(record, now, &mut events) {
                 self.waiting.insert(source.clone());
             }
@@ -433,7 +450,9 @@ impl Shard {
     /// Decoders are made anew when needed; those that hold nothing can go.
     fn forget_quiet_streams(&mut self) {
         let recent = self.streams.values().map(|stream| stream.fed_at).max();
-        self.streams.retain(|_, stream| !stream.waiting.is_empty() || recent.is_some_and(|recent| recent.duration_since(stream.fed_at) < SILENCE));
+        self.streams.retain(|_, stream| {
+            !stream.waiting.is_empty() || recent.is_some_and(|recent| recent.duration_since(stream.fed_at) < SILENCE)
+        });
         if self.streams.len() > STREAMS_MAX {
             self.streams.retain(|_, stream| !stream.waiting.is_empty());
         }
@@ -442,7 +461,13 @@ impl Shard {
 
 impl Stream {
     fn new(now: Instant) -> Self {
-        Self { decoder: Decoder::new(Hint::default()), waiting: VecDeque::new(), fed_at: now, waiting_since: now, received_at: Timestamp::UNIX_EPOCH }
+        Self {
+            decoder: Decoder::new(Hint::default()),
+            waiting: VecDeque::new(),
+            fed_at: now,
+            waiting_since: now,
+            received_at: Timestamp::UNIX_EPOCH,
+        }
     }
 
     /// Feeds a record; true if records wait in the decoder afterwards.
@@ -493,7 +518,14 @@ impl Events<'_, '_> {
         let records: Vec<RecordId> = parsed.records.iter().map(|key| RecordId::unpack(*key)).collect();
         let first = records.first().copied().unwrap_or_default();
         let event = reeve_ocsf::map(parsed);
-        self.rows.push(&Row { records: &records, part: parsed.part, received_at: self.received_at, source: self.source, parsed, event: &event });
+        self.rows.push(&Row {
+            records: &records,
+            part: parsed.part,
+            received_at: self.received_at,
+            source: self.source,
+            parsed,
+            event: &event,
+        });
         self.work.events += 1;
         self.work.problems += parsed.problems.len() as u64;
         let (source, work) = (self.source, &mut *self.work);
@@ -569,7 +601,10 @@ impl Headers {
             return;
         }
         let part = self.path.with_extension("part");
-        let write = serde_json::to_vec(&self.known).map_err(std::io::Error::other).and_then(|text| std::fs::write(&part, text)).and_then(|()| std::fs::rename(&part, &self.path));
+        let write = serde_json::to_vec(&self.known)
+            .map_err(std::io::Error::other)
+            .and_then(|text| std::fs::write(&part, text))
+            .and_then(|()| std::fs::rename(&part, &self.path));
         if let Err(error) = write {
             tracing::warn!(path = %self.path.display(), %error, "cannot note header lines");
         }
