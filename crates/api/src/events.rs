@@ -41,8 +41,10 @@ pub struct SearchQuery {
     #[serde(default)]
     sql: bool,
     /// Only events at or after this, RFC 3339.
+    #[param(value_type = Option<String>)]
     from: Option<Timestamp>,
     /// Only events before this, RFC 3339.
+    #[param(value_type = Option<String>)]
     to: Option<Timestamp>,
     /// Rows to give, 1 to 100,000; 200 unless told.
     limit: Option<usize>,
@@ -59,8 +61,10 @@ pub struct RangeQuery {
     #[serde(default)]
     q: String,
     /// At or after, RFC 3339.
+    #[param(value_type = Option<String>)]
     from: Option<Timestamp>,
     /// Before, RFC 3339.
+    #[param(value_type = Option<String>)]
     to: Option<Timestamp>,
     /// Buckets of a histogram, about 100 unless told.
     buckets: Option<usize>,

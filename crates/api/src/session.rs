@@ -47,7 +47,7 @@ impl From<&Session> for SignedIn {
 }
 
 /// The person behind a request, with a live session; changes must bring the session's CSRF token.
-pub struct Who(pub Person, Session);
+pub struct Who(pub Person, pub Session);
 
 impl FromRequestParts<Arc<App>> for Who {
     type Rejection = Refusal;
