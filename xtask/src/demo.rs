@@ -29,11 +29,9 @@ pub fn demo(flags: &[&str]) -> Done {
     if !dev {
         test::build_console()?;
     }
-    let mut build = cargo(&["build", "--locked", "-p", "reeve"]);
-    if !dev {
-        build.arg("--release");
-    }
-    step("build reeve", &mut build)?;
+    // Debug: with the same targets as the tests, since another choice of features would build the query engine a second time.
+    let debug: &[&str] = &["build", "--locked", "--workspace", "--bins", "--tests"];
+    step("build reeve", &mut cargo(if dev { debug } else { &["build", "--locked", "-p", "reeve", "--release"] }))?;
     let scenario = scenario()?;
     keep(profile, &scenario)?;
     let incident = tell(profile, !check)?;

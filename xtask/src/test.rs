@@ -25,7 +25,6 @@ pub fn test(flags: &[&str]) -> Done {
     console()?;
     step("build the workspace and its tests", &mut cargo(&["test", "--workspace", "--locked", "--no-run", "--quiet"]))?;
     step("workspace tests", &mut cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]))?;
-    step("build reeve", &mut cargo(&["build", "--locked", "-p", "reeve", "--quiet"]))?;
     demo::demo(&["--check", "--dev"])?;
     end_to_end("debug")
 }
@@ -76,9 +75,8 @@ fn end_to_end(profile: &str) -> Done {
 
 /// Writes console/openapi.json and the TypeScript types made from it.
 pub fn openapi() -> Done {
-    let profile = "debug";
-    step("build reeve", &mut cargo(&["build", "--locked", "-p", "reeve", "--quiet"]))?;
-    let text = output(&mut program(reeve(profile), &["openapi"]))?;
+    step("build reeve", &mut cargo(&["build", "--locked", "--workspace", "--bins", "--tests"]))?;
+    let text = output(&mut program(reeve("debug"), &["openapi"]))?;
     fs::write(root().join("console/openapi.json"), text).map_err(|error| format!("console/openapi.json: {error}"))?;
     step("console: types from OpenAPI", &mut npm(&["run", "api"]))
 }
