@@ -237,8 +237,11 @@ impl Loader {
             match rule::read(document, path, &yaml, &mut self.set.fields) {
                 Ok(rule) => self.keep(rule, named),
                 Err(fault) => {
-                    let rule_id = document.get("id").and_then(yaml::Node::text).map(str::to_owned);
-                    self.problems.push(RuleProblem { path: path.to_owned(), line: fault.line, rule_id, reason: fault.reason });
+                    let text = |name| document.get(name).and_then(yaml::Node::text);
+                    let rule_id = text("id").map(str::to_owned);
+                    // What its author withdrew is not faulty as well: nobody is going to mend it.
+                    let reason = text("status").filter(|status| !named && is_withdrawn(status)).map_or(fault.reason, withdrawn);
+                    self.problems.push(RuleProblem { path: path.to_owned(), line: fault.line, rule_id, reason });
                 }
             }
         }
@@ -251,8 +254,8 @@ impl Loader {
         let mut reject = |reason: String| {
             self.problems.push(RuleProblem { path: rule.path.clone(), line: rule.line, rule_id: Some(rule.id.clone()), reason });
         };
-        if !named && matches!(rule.status.as_str(), "deprecated" | "unsupported") {
-            return reject(format!("not used: its author marks it `{}`; name the file itself to use it", rule.status));
+        if !named && is_withdrawn(&rule.status) {
+            return reject(withdrawn(&rule.status));
         }
         if let Some(first) = self.ids.get(&rule.id) {
             return reject(format!("not used: `{first}` already has a rule with this id"));
@@ -281,6 +284,14 @@ impl Loader {
             self.problems.push(RuleProblem { path: rule.path, line: rule.line, rule_id: Some(rule.id), reason });
         }
     }
+}
+
+fn is_withdrawn(status: &str) -> bool {
+    matches!(status, "deprecated" | "unsupported")
+}
+
+fn withdrawn(status: &str) -> String {
+    format!("not used: its author marks it `{status}`; name the file itself to use it")
 }
 
 fn is_rule_name(name: &str) -> bool {

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     exit,
-    scan::{in_order::in_order, progress},
+    scan::{damage::Damage, in_order::in_order, progress},
 };
 
 /// Arguments of `reeve decode`.
@@ -74,7 +74,7 @@ fn is_zero(part: &u32) -> bool {
 enum Piece {
     Lines(Vec<u8>),
     Unreadable { source: String, code: &'static str, detail: String },
-    Count(u64),
+    Done { events: u64, damage: Damage },
 }
 
 /// Decodes; problems of whole files are said on standard error.
@@ -96,7 +96,7 @@ fn decode(args: &Args) -> Result<u8, exit::Failure> {
             }
             Err((path, error)) => {
                 unreadable += 1;
-                say(&path.to_string_lossy(), "input.unreadable", &error.to_string());
+                say("unreadable", &path.to_string_lossy(), "input.unreadable", &error.to_string());
             }
         }
     }
@@ -121,9 +121,15 @@ fn decode(args: &Args) -> Result<u8, exit::Failure> {
                 Piece::Lines(lines) => out.write_all(&lines)?,
                 Piece::Unreadable { source, code, detail } => {
                     unreadable += 1;
-                    say(&source, code, &detail);
+                    say("unreadable", &source, code, &detail);
                 }
-                Piece::Count(count) => events += count,
+                Piece::Done { events: count, damage } => {
+                    events += count;
+                    for (source, code, detail) in damage.told() {
+                        unreadable += 1;
+                        say("damaged", &source, code, &detail);
+                    }
+                }
             }
             Ok(())
         },
@@ -140,24 +146,33 @@ fn decode(args: &Args) -> Result<u8, exit::Failure> {
 }
 
 #[allow(clippy::print_stderr, reason = "inputs that could not be read are named here")]
-fn say(source: &str, code: &str, detail: &str) {
-    let line = format!("unreadable: `{source}`: {detail} [{code}]");
+fn say(how: &str, source: &str, code: &str, detail: &str) {
+    let line = format!("{how}: `{source}`: {detail} [{code}]");
     eprintln!("{}", line.chars().map(|c| if c.is_control() { '·' } else { c }).collect::<String>());
 }
 
 fn read(path: &Path, face: Face, send: &mut dyn FnMut(Piece) -> bool) {
-    let mut reader =
-        Reader { face, lines: Vec::new(), events: 0, received: Timestamp::now(), stopped: false, unknown: String::new(), send };
+    let mut reader = Reader {
+        face,
+        lines: Vec::new(),
+        events: 0,
+        damage: Damage::default(),
+        received: Timestamp::now(),
+        stopped: false,
+        unknown: String::new(),
+        send,
+    };
     reeve_decode::read_path(path, &Limits::default(), &mut reader);
     reader.hand_over();
-    let events = reader.events;
-    send(Piece::Count(events));
+    let (events, damage) = (reader.events, reader.damage);
+    send(Piece::Done { events, damage });
 }
 
 struct Reader<'r> {
     face: Face,
     lines: Vec<u8>,
     events: u64,
+    damage: Damage,
     received: Timestamp,
     stopped: bool,
     /// The last source of unknown format: it is named once, however many records it is cut into.
@@ -180,6 +195,7 @@ impl Sink for Reader<'_> {
 
     fn event(&mut self, source: &str, parsed: Parsed<'_>) {
         self.events += 1;
+        self.damage.note(source, &parsed);
         if parsed.decoder == "unknown" && self.unknown != source {
             self.unknown = source.to_owned();
             self.problem(source, Problem { code: "input.unknown", offset: 0, detail: "in no format that is read here".into() });

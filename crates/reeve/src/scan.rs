@@ -1,4 +1,5 @@
 //! `reeve scan`: files in, findings out, no server and no configuration.
+pub(crate) mod damage; // problems inside events
 mod html; // the self-contained report
 pub(crate) mod in_order; // files in parallel, results in order
 mod render; // findings as NDJSON, CSV, Timesketch CSV, table rows
@@ -18,6 +19,7 @@ use reeve_decode::{Limits, Parsed, Problem, RawRecord, Sink};
 use reeve_detect::{Engine, Evidence, Finding, Hit, Level, RuleProblem, Scratch};
 
 use self::{
+    damage::Damage,
     in_order::in_order,
     render::{Render, Rendered},
     summary::Totals,
@@ -227,6 +229,7 @@ struct FileCounts {
     events: u64,
     problems: BTreeMap<&'static str, u64>,
     seen: BTreeMap<String, (u64, usize)>,
+    damage: Damage,
 }
 
 fn write_all(
@@ -340,6 +343,7 @@ impl Sink for Reader<'_> {
         for problem in &parsed.problems {
             *self.counts.problems.entry(problem.code).or_default() += 1;
         }
+        self.counts.damage.note(source, &parsed);
         if parsed.decoder == "unknown" && self.unknown != source {
             self.unknown = source.to_owned();
             self.problem(source, Problem { code: "input.unknown", offset: 0, detail: "in no format that is read here".into() });

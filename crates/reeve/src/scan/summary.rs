@@ -5,7 +5,7 @@ use reeve_detect::{Engine, Level, RuleProblem};
 use super::{FileCounts, Rendered};
 
 /// How many lines of a kind are said before the rest is only counted.
-const LINES_MAX: u64 = 50;
+const LINES_MAX: usize = 50;
 
 /// What a scan saw.
 #[derive(Default)]
@@ -48,6 +48,10 @@ impl Totals {
         for (name, (events, rules)) in counts.seen {
             let entry = self.seen.entry(name).or_default();
             *entry = (entry.0 + events, rules);
+        }
+        for (source, code, detail) in counts.damage.told() {
+            self.unreadable += 1;
+            say(&format!("damaged: `{source}`: {detail} [{code}]"));
         }
     }
 
@@ -111,18 +115,25 @@ impl Totals {
     }
 }
 
-/// Names rules that could not be used: those of files named one by one always, the others by number or, if asked, by name.
+/// Names rules that could not be used: those of files named one by one and faulty ones; those withdrawn, given twice or in want of
+/// values by number, or by name if asked.
 pub(crate) fn rule_problems(problems: &[RuleProblem], by_name: &[&RuleProblem], verbose: bool) {
-    let withdrawn = problems.iter().filter(|problem| problem.reason.starts_with("not used")).count();
-    let faulty = problems.len() - withdrawn;
-    let shown: Vec<&RuleProblem> = if verbose { problems.iter().collect() } else { by_name.to_vec() };
-    for problem in shown.iter().take(if verbose { usize::MAX } else { LINES_MAX as usize }) {
+    let withdrawn = |problem: &RuleProblem| problem.reason.starts_with("not used");
+    let in_want = |problem: &RuleProblem| problem.reason.ends_with("has no values here");
+    let told = |problem: &RuleProblem| verbose || by_name.contains(&problem) || !(withdrawn(problem) || in_want(problem));
+    let shown: Vec<&RuleProblem> = problems.iter().filter(|problem| told(problem)).collect();
+    let most = if verbose { usize::MAX } else { LINES_MAX };
+    for problem in shown.iter().take(most) {
         say(&format!("rule not used: {problem}"));
     }
-    if !verbose && problems.len() > shown.len() {
+    if problems.len() > shown.len().min(most) {
+        let count = |of: &dyn Fn(&RuleProblem) -> bool| problems.iter().filter(|problem| of(problem)).count();
+        let (withdrawn, in_want) = (count(&withdrawn), count(&in_want));
         say(&format!(
-            "{} rules not used ({withdrawn} withdrawn by their authors or given twice, {faulty} not usable here); --verbose lists them",
-            problems.len()
+            "{} rules not used ({withdrawn} withdrawn by their authors or given twice, {in_want} with placeholders that have no values, {} \
+             faulty); --verbose lists them",
+            problems.len(),
+            problems.len() - withdrawn - in_want
         ));
     }
 }
