@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use crate::{Map, Problem, Value};
 
 /// How deep lists and objects may nest; deeper text is kept as raw bytes only.
-pub const DEPTH_MAX: usize = 128;
+///
+/// Many readers of JSON stop at 128 levels, and what is read here lies a few levels deep in what is written.
+pub const DEPTH_MAX: usize = 100;
 
 /// Reads one JSON value that fills `text`, and what is wrong with it. On a fault the part before it is returned.
 ///
@@ -61,7 +63,7 @@ impl<'a> Scanner<'a> {
 
     fn nested(&mut self, read: fn(&mut Self) -> Value<'a>) -> Value<'a> {
         if self.depth == DEPTH_MAX {
-            return self.stop("json.depth", "nested deeper than 128 levels; what lies below is kept as raw bytes only");
+            return self.stop("json.depth", "nested deeper than 100 levels; what lies below is kept as raw bytes only");
         }
         self.depth += 1;
         self.at += 1;
