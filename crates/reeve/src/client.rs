@@ -121,9 +121,9 @@ impl Client {
                 body.extend_from_slice(&record.raw);
                 body.push(b'\n');
             }
-            let path: String = first.source.split('/').map(escaped).collect::<Vec<_>>().join("/");
-            let mut request =
-                agent.post(format!("{}/ingest/{path}", url.trim_end_matches('/'))).header("content-type", "text/plain");
+            // The source is one part of the address, whatever folders its name holds.
+            let address = format!("{}/ingest/{}", url.trim_end_matches('/'), escaped(&first.source));
+            let mut request = agent.post(address).header("content-type", "text/plain");
             if let Ok(token) = std::env::var("REEVE_TOKEN") {
                 request = request.header("authorization", format!("Bearer {token}"));
             }
@@ -155,7 +155,12 @@ fn document(mut answer: ureq::http::Response<ureq::Body>) -> Result<Value, Failu
 
 fn refused(body: &Value) -> Failure {
     let message = body["error"]["message"].as_str().unwrap_or("the server refused without a reason");
-    Failure::new(if body["error"]["code"] == "bad_request" { USAGE } else { UNUSABLE }, message)
+    // The codes that the same command gives on a folder.
+    let asked_wrongly = matches!(
+        body["error"]["code"].as_str(),
+        Some("bad_request" | "query" | "sql" | "not_found" | "sign_in" | "no_session" | "csrf")
+    );
+    Failure::new(if asked_wrongly { USAGE } else { UNUSABLE }, message)
 }
 
 fn broken(error: ureq::Error) -> Failure {

@@ -14,6 +14,9 @@ use crate::{
 
 /// What to do with incidents.
 #[derive(clap::Subcommand, Debug)]
+#[command(after_help = "Examples:
+  reeve incident reconstruct --from-finding 0b5c6f1f2d3a4e51 --data case-17
+  reeve incident list --data case-17")]
 pub(crate) enum Command {
     /// Walk causes and consequences from a finding or a record; keeps the incident and prints it
     Reconstruct(Reconstruct),
@@ -25,6 +28,9 @@ pub(crate) enum Command {
 
 /// What to do with alerts.
 #[derive(clap::Subcommand, Debug)]
+#[command(after_help = "Examples:
+  reeve alert list --data case-17
+  reeve alert list --server http://127.0.0.1:8420 --format ndjson")]
 pub(crate) enum AlertCommand {
     /// List alerts, most severe and latest first
     List(List),
@@ -40,12 +46,12 @@ pub(crate) enum Told {
 }
 
 /// Reconstruct an incident
-///
-/// Examples:
-///   reeve alert list --data case-17
-///   reeve incident reconstruct --from-finding 0b5c6f1f2d3a4e51 --data case-17
 #[derive(clap::Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  reeve incident reconstruct --from-finding 0b5c6f1f2d3a4e51 --data case-17
+  reeve incident reconstruct --from-record 12-3407 --format json --server http://127.0.0.1:8420
+
+Findings are the alerts of `reeve alert list`, records those of `reeve search`.")]
 pub(crate) struct Reconstruct {
     /// Start from this alert
     #[arg(long, value_name = "ID", conflicts_with = "from_record", required_unless_present = "from_record")]
@@ -62,6 +68,9 @@ pub(crate) struct Reconstruct {
 
 /// Print a kept incident
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  reeve incident show ID --data case-17
+  reeve incident show ID --format json --server http://127.0.0.1:8420 | jq .steps")]
 pub(crate) struct Show {
     /// The incident's id
     id: String,
@@ -74,6 +83,9 @@ pub(crate) struct Show {
 
 /// Where to list from
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples: `--data case-17` for a folder that nobody serves, `--server http://127.0.0.1:8420` for a running server"
+)]
 pub(crate) struct List {
     /// How rows are shown [default: table on a terminal, ndjson into a pipe]
     #[arg(long, value_enum)]

@@ -16,16 +16,16 @@ use crate::{
     serve::reading::Reading,
 };
 
-/// Take files into the record and read them
-///
-/// Each line, object or EVTX chunk becomes one record, bit for bit, under the file's path as its source. Into a data folder the
-/// records are read and run through the rules as well before this returns.
-///
-/// Examples:
-///   reeve ingest evidence/ --data case-17
-///   reeve ingest /var/log/auth.log --server http://127.0.0.1:8421
+/// Arguments of `reeve ingest`.
 #[derive(clap::Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_help = "Each line, object or EVTX chunk becomes one record, bit for bit, under the file's path as its source. Into a data folder the
+records are read and run through the rules as well before this returns.
+
+Examples:
+  reeve ingest evidence/ --data case-17
+  reeve ingest /var/log/auth.log --server http://127.0.0.1:8421"
+)]
 pub(crate) struct Args {
     /// Files or folders; compressed files and archives are unpacked
     #[arg(required = true, value_name = "PATH")]

@@ -19,6 +19,9 @@ use crate::{
 
 /// What to do with the record.
 #[derive(clap::Subcommand, Debug)]
+#[command(after_help = "Examples:
+  reeve ledger verify --data /var/lib/reeve --key reeve.vkey
+  reeve ledger prove 12-3407 --data case-17 > 12-3407.tlog-proof")]
 pub(crate) enum Command {
     /// Recompute everything from stored bytes; names every record that cannot be vouched for and exits with 4
     Verify(Verify),
@@ -32,6 +35,11 @@ pub(crate) enum Command {
 
 /// Verify a data folder; a server may be running on it
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  reeve ledger verify --data /var/lib/reeve --key reeve.vkey
+  reeve ledger verify --data case-17 --format ndjson
+
+The key is DIR/ledger/keys/checkpoint.vkey: keep a copy elsewhere. Exit codes: 0 everything holds, 4 something does not.")]
 pub(crate) struct Verify {
     /// Data folder
     #[arg(long, value_name = "DIR")]
@@ -46,6 +54,9 @@ pub(crate) struct Verify {
 
 /// Print a record's proof
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  reeve ledger prove 12-3407 --data case-17 > 12-3407.tlog-proof
+  reeve ledger prove 12-3407 --server http://127.0.0.1:8420 > 12-3407.tlog-proof")]
 pub(crate) struct Prove {
     /// The record, as in 12-3407
     record: RecordId,
@@ -55,6 +66,9 @@ pub(crate) struct Prove {
 
 /// Check a proof offline
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  reeve ledger check 12-3407.tlog-proof 12-3407.raw --key reeve.vkey
+  reeve ledger check 12-3407.tlog-proof 12-3407.raw --key reeve.vkey && echo intact")]
 pub(crate) struct Check {
     /// The .tlog-proof
     proof: PathBuf,
@@ -67,6 +81,9 @@ pub(crate) struct Check {
 
 /// Print the latest checkpoint
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  reeve ledger checkpoint --data /var/lib/reeve
+  reeve ledger checkpoint --data /var/lib/reeve | mail -s checkpoint auditor@example.org")]
 pub(crate) struct Checkpoint {
     /// Data folder; a server may be running on it
     #[arg(long, value_name = "DIR")]

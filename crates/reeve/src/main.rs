@@ -23,6 +23,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 /// 4 verification failed, 5 partial: some input was unreadable.
 #[derive(Parser)]
 #[command(name = "reeve", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  reeve scan /mnt/evidence/winevt --rules sigma-rules.zip
+  reeve serve --data /var/lib/reeve
+  reeve COMMAND --help")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -50,8 +54,10 @@ enum Command {
     #[command(subcommand)]
     Ledger(ledger_cmd::Command),
     /// Print the HTTP API's description as OpenAPI 3.1 JSON
+    #[command(after_help = "Examples:\n  reeve openapi > openapi.json")]
     Openapi,
     /// Print shell completions
+    #[command(after_help = "Examples:\n  reeve completions bash > /etc/bash_completion.d/reeve")]
     Completions {
         /// The shell to complete for
         shell: clap_complete::Shell,

@@ -13,14 +13,14 @@ use crate::{
     output::{self, Format},
 };
 
-/// Search events
-///
-/// Examples:
-///   reeve search 'process.cmd_line:*base64* AND device.hostname:web1' --data /var/lib/reeve
-///   reeve search 'src_ip:10.0.0.0/8 | stats count by user.name | sort -count' --data case-17
-///   reeve search --sql "SELECT class_uid, count(*) FROM events GROUP BY 1" --server http://127.0.0.1:8420
+/// Arguments of `reeve search`.
 #[derive(clap::Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  reeve search 'process.cmd_line:*base64* AND device.hostname:web1' --data /var/lib/reeve
+  reeve search 'src_ip:10.0.0.0/8 | stats count by user.name | sort -count' --data case-17
+  reeve search --sql 'SELECT class_uid, count(*) FROM events GROUP BY 1' --server http://127.0.0.1:8420
+
+The language is described in docs/reference/search.md.")]
 pub(crate) struct Args {
     /// The query; everything if it is empty
     query: String,

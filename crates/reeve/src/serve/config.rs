@@ -9,13 +9,14 @@ use serde::Deserialize;
 
 use crate::exit::{Failure, USAGE};
 
-/// Run the server: listeners, record, detection, search and console
-///
-/// Examples:
-///   reeve serve --data /var/lib/reeve
-///   reeve serve --config reeve.toml --elastic 0.0.0.0:9200 --syslog-udp off
+/// Arguments of `reeve serve`.
 #[derive(clap::Args, Debug, Default)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  reeve serve --data /var/lib/reeve
+  reeve serve --config reeve.toml --elastic 0.0.0.0:9200 --syslog-udp off
+
+When it is ready, one JSON line with the console's and the listeners' addresses is on standard output. On the first start name and
+password of an account are in DIR/first-account. SIGTERM and SIGINT end it once everything taken is read and sealed.")]
 pub(crate) struct Args {
     /// Configuration file (TOML); options win over it
     #[arg(long, value_name = "FILE")]
