@@ -29,7 +29,7 @@ pub enum Error {
         source: Arc<io::Error>,
     },
     /// No space is left. Nothing of the batch was kept; appends succeed again when there is space.
-    #[error("the disk of `{}` is full: nothing of this batch was kept; free some space and send it again", path.display())]
+    #[error("the disk of `{}` is full, so nothing new was kept there; free some space and try again", path.display())]
     DiskFull {
         /// The file that could not grow.
         path: PathBuf,
