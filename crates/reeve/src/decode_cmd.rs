@@ -14,7 +14,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     exit,
-    scan::{damage::Damage, in_order::in_order, progress},
+    scan::{
+        damage::{Damage, Told},
+        in_order::in_order,
+        progress,
+    },
 };
 
 /// Arguments of `reeve decode`.
@@ -159,7 +163,7 @@ fn read(path: &Path, face: Face, send: &mut dyn FnMut(Piece) -> bool) {
         damage: Damage::default(),
         received: Timestamp::now(),
         stopped: false,
-        unknown: String::new(),
+        told: Told::default(),
         send,
     };
     reeve_decode::read_path(path, &Limits::default(), &mut reader);
@@ -175,8 +179,7 @@ struct Reader<'r> {
     damage: Damage,
     received: Timestamp,
     stopped: bool,
-    /// The last source of unknown format: it is named once, however many records it is cut into.
-    unknown: String,
+    told: Told,
     send: &'r mut dyn FnMut(Piece) -> bool,
 }
 
@@ -196,8 +199,7 @@ impl Sink for Reader<'_> {
     fn event(&mut self, source: &str, parsed: Parsed<'_>) {
         self.events += 1;
         self.damage.note(source, &parsed);
-        if parsed.decoder == "unknown" && self.unknown != source {
-            self.unknown = source.to_owned();
+        if parsed.decoder == "unknown" {
             self.problem(source, Problem { code: "input.unknown", offset: 0, detail: "in no format that is read here".into() });
         }
         let about =
@@ -222,6 +224,9 @@ impl Sink for Reader<'_> {
     }
 
     fn problem(&mut self, source: &str, problem: Problem) {
+        if !self.told.first(source, problem.code) {
+            return;
+        }
         let piece = Piece::Unreadable { source: source.to_owned(), code: problem.code, detail: problem.detail.into_owned() };
         self.stopped |= !(self.send)(piece);
     }

@@ -19,7 +19,7 @@ use reeve_decode::{Limits, Parsed, Problem, RawRecord, Sink};
 use reeve_detect::{Engine, Evidence, Finding, Hit, Level, RuleProblem, Scratch};
 
 use self::{
-    damage::Damage,
+    damage::{Damage, Told},
     in_order::in_order,
     render::{Render, Rendered},
     summary::Totals,
@@ -300,7 +300,7 @@ fn correlate(engine: &Engine, mut hits: Vec<(Hit, usize)>, kept: &[Evidence]) ->
 fn read(work: &Work<'_>, path: &Path, size: u64, scratch: &mut Scratch, send: &mut dyn FnMut(Piece) -> bool) {
     let before = scratch.seen();
     let mut reader =
-        Reader { work, scratch, send, counts: FileCounts::default(), size, shown: 0, stopped: false, unknown: String::new() };
+        Reader { work, scratch, send, counts: FileCounts::default(), size, shown: 0, stopped: false, told: Told::default() };
     reeve_decode::read_path(path, &Limits::default(), &mut reader);
     work.bar.inc(size.saturating_sub(reader.shown));
     let (mut counts, stopped) = (reader.counts, reader.stopped);
@@ -324,8 +324,7 @@ struct Reader<'r> {
     size: u64,
     shown: u64,
     stopped: bool,
-    /// The last source of unknown format: it is named once, however many records it is cut into.
-    unknown: String,
+    told: Told,
 }
 
 impl Sink for Reader<'_> {
@@ -344,9 +343,8 @@ impl Sink for Reader<'_> {
             *self.counts.problems.entry(problem.code).or_default() += 1;
         }
         self.counts.damage.note(source, &parsed);
-        if parsed.decoder == "unknown" && self.unknown != source {
-            self.unknown = source.to_owned();
-            self.problem(source, Problem { code: "input.unknown", offset: 0, detail: "in no format that is read here".into() });
+        if parsed.decoder == "unknown" && self.told.first(source, "input.unknown") {
+            self.tell(source, Problem { code: "input.unknown", offset: 0, detail: "in no format that is read here".into() });
         }
         let (work, send, stopped) = (self.work, &mut *self.send, &mut self.stopped);
         work.engine.evaluate(&parsed, self.scratch, &mut |found| {
@@ -362,11 +360,21 @@ impl Sink for Reader<'_> {
     }
 
     fn problem(&mut self, source: &str, problem: Problem) {
-        let piece = Piece::Unreadable { source: source.to_owned(), code: problem.code, detail: problem.detail.into_owned() };
-        self.stopped |= !(self.send)(piece);
+        if self.told.first(source, problem.code) {
+            self.tell(source, problem);
+        } else {
+            *self.counts.problems.entry(problem.code).or_default() += 1;
+        }
     }
 
     fn stopped(&self) -> bool {
         self.stopped
+    }
+}
+
+impl Reader<'_> {
+    fn tell(&mut self, source: &str, problem: Problem) {
+        let piece = Piece::Unreadable { source: source.to_owned(), code: problem.code, detail: problem.detail.into_owned() };
+        self.stopped |= !(self.send)(piece);
     }
 }

@@ -126,6 +126,7 @@ fn a_line_of_64_mib() {
     let beside = Beside::new("long.log", bytes);
     let scan = beside.scan().ended(5);
     scan.says(&[beside.bad.to_str().unwrap(), "line_too_long", "16777216"]);
+    assert_eq!(scan.stderr.matches("line_too_long").count(), 1, "named once, however many records it gives");
     let found = scan.lines().into_iter().any(|line| line["evidences"][0]["data"]["source"] == beside.bad.to_str().unwrap());
     assert!(found, "the line after it is read:\n{}", scan.stderr);
     println!("a line of 64 MiB: scanned in {:?}", scan.took);
@@ -378,7 +379,7 @@ impl Drop for SmallDisk {
 fn a_full_disk_refuses_and_loses_nothing_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("disk");
-    let Some(_disk) = SmallDisk::mount(&at, "48m") else { return };
+    let Some(_disk) = SmallDisk::mount(&at, "20m") else { return };
     let data = at.join("data");
     let mut server = Server::start(&data, &[]);
     let (mut acknowledged, mut refused) = (0u64, None);

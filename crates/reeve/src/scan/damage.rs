@@ -1,4 +1,4 @@
-//! Problems inside events, told once for each input and kind: what, where first, how often.
+//! Problems of an input and inside its events, told once for each input and kind: what, where first, how often.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -43,6 +43,28 @@ impl Damage {
             let more = if count > 1 { format!(", and {} more", count - 1) } else { String::new() };
             (source, code, format!("{detail}, {place}{more}"))
         })
+    }
+}
+
+/// Which kinds of problem of an input as a whole were told: a line of a gibibyte is too long once, however many records it is cut into.
+#[derive(Default)]
+pub(crate) struct Told {
+    source: String,
+    codes: Vec<&'static str>,
+}
+
+impl Told {
+    /// Whether this is the first of its kind in its input; inputs come one after the other.
+    pub(crate) fn first(&mut self, source: &str, code: &'static str) -> bool {
+        if self.source != source {
+            self.source = source.to_owned();
+            self.codes.clear();
+        }
+        let first = !self.codes.contains(&code);
+        if first {
+            self.codes.push(code);
+        }
+        first
     }
 }
 
