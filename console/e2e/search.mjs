@@ -61,7 +61,7 @@ export const tests = [
     await settled(page);
     await page.locator('.field-name').first().waitFor();
     const query = page.getByRole('combobox', { name: 'Query' });
-    await query.pressSequentially('hostn');
+    await query.pressSequentially('device.hostn');
     await page.getByRole('option').filter({ hasText: 'device.hostname' }).waitFor();
     await page.keyboard.press('Tab');
     assert.equal(await query.inputValue(), 'device.hostname:');

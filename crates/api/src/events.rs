@@ -108,7 +108,8 @@ pub async fn search(
             }
             Some((Ok::<_, Infallible>(Bytes::from(out)), (answer, digest, scoped, app)))
         });
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+    // Fused: the compressing layer asks once more after the end.
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines.fuse())).into_response())
 }
 
 /// Counts over time, by severity.

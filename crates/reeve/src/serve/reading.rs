@@ -165,6 +165,7 @@ impl Reading {
             std::thread::sleep(TICK);
             return true;
         }
+        let end = self.ledger.durable_end();
         let records = match self.ledger.read_from(self.next, ROUND_RECORDS_MAX) {
             Ok(records) => records,
             Err(error) => return self.unreadable(&error),
@@ -175,6 +176,9 @@ impl Reading {
         if let Some(last) = last {
             self.read(&records, &mut work);
             self.next = RecordId { index: last.index + 1, ..last };
+        } else if end > self.next {
+            // A segment ended here: the next record starts another one. Without this the wait below would not wait.
+            self.next = end;
         }
         for shard in &mut self.shards {
             shard.flush(SILENCE, &self.engine, &mut work);
