@@ -49,7 +49,9 @@ pub fn to_json(event: &Event<'_>, source: &Source<'_>) -> Json {
     if !event.unmapped.is_empty() || !partial.is_empty() {
         let mut unmapped = serde_json::to_value(&event.unmapped).unwrap_or_default();
         if let Some(unmapped) = unmapped.as_object_mut() {
-            partial.into_iter().for_each(|(path, value)| drop(unmapped.entry(path).or_insert(value)));
+            for (path, value) in partial {
+                unmapped.entry(path).or_insert(value);
+            }
         }
         json.insert("unmapped".into(), unmapped);
     }
