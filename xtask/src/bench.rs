@@ -5,9 +5,10 @@ use crate::run::{Done, cargo, step};
 /// A part and the example program that measures it.
 const PARTS: &[(&str, &str, &str)] = &[
     ("ledger", "reeve-ledger", "append_rate"),
-    ("decode", "reeve-decode", "rate"),
-    ("detect", "reeve-detect", "rate"),
-    ("lake", "reeve-lake", "rate"),
+    ("decode", "reeve-decode", "decode_rate"),
+    ("ocsf", "reeve-ocsf", "ocsf_rate"),
+    ("detect", "reeve-detect", "detect_rate"),
+    ("lake", "reeve-lake", "lake_rate"),
 ];
 
 /// Runs one part's figures, or says which there are.

@@ -18,7 +18,7 @@ cargo xtask COMMAND
                            --check does it headless and fails unless every step of truth.json is told; --dev uses a debug build
   test [--no-install]      everything CI runs: console, workspace tests, real clients, the demo's check, the console in Chromium
   check                    format, lints, tree rules, dependency policy
-  bench NAME               figures: scan, serve, ledger, decode, detect, lake
+  bench NAME               figures: ledger, decode, ocsf, detect, lake
   torture kill [--cycles N]  kill -9 under load, then compare what was acknowledged with what is kept (default 200 cycles)
   openapi                  write console/openapi.json from the server's own description
 

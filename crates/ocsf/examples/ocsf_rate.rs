@@ -1,4 +1,4 @@
-//! How many events per second of one thread are mapped: `cargo run --release -p reeve-ocsf --example rate -- PATH…`
+//! How many events per second of one thread are mapped: `cargo run --release -p reeve-ocsf --example ocsf_rate -- PATH…`
 #![allow(clippy::print_stdout)]
 
 use std::{

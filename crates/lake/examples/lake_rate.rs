@@ -1,4 +1,4 @@
-//! Ingest and query rates on generated events: `cargo run --release -p reeve-lake --example bench [EVENTS]`.
+//! Ingest and query rates on generated events: `cargo run --release -p reeve-lake --example lake_rate [EVENTS]`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{borrow::Cow, io, sync::Arc, time::Instant};

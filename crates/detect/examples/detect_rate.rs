@@ -1,4 +1,4 @@
-//! Events per second with all rules of a path, over the events of another: `cargo run --release -p reeve-detect --example bench RULES INPUT…`.
+//! Events per second with all rules of a path, over the events of another: `cargo run --release -p reeve-detect --example detect_rate RULES INPUT…`.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::{path::PathBuf, time::Instant};

@@ -1,4 +1,4 @@
-//! Events per second and core of each decoder, over input made here: `cargo run --release -p reeve-decode --example rate [FILE]`.
+//! Events per second and core of each decoder, over input made here: `cargo run --release -p reeve-decode --example decode_rate [FILE]`.
 //!
 //! With a file, that file is read whole into memory first and its rate printed instead. Rates are per second of CPU time where the
 //! system tells it (Linux), so that a busy machine does not blur them.
