@@ -212,11 +212,15 @@ impl Shared {
     pub(crate) async fn body(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), Refusal> {
         let max = self.limits.body_bytes_max;
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let mut stream = body.into_data_stream();
         if announced.is_some_and(|length| length > max) {
+            // Whoever asks first has sent nothing yet and gets the answer at once.
+            if !headers.contains_key(header::EXPECT) {
+                self.discard(stream).await;
+            }
             return Err(Refusal::TooLarge(max));
         }
         let mut room = self.room(announced.unwrap_or(0)).await?;
-        let mut stream = body.into_data_stream();
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
         loop {
@@ -227,6 +231,7 @@ impl Shared {
             };
             let length = first.len() + rest.len() + chunk.len();
             if length > max {
+                self.discard(stream).await;
                 return Err(Refusal::TooLarge(max));
             }
             if length > room.bytes {
@@ -257,6 +262,18 @@ impl Shared {
             room.join(self.room(unpacked.len() - room.bytes).await?);
         }
         Ok((unpacked, room))
+    }
+
+    /// Reads on and keeps nothing, within bounds: a client that still sends would see its connection break instead of the answer, and
+    /// send the same again.
+    async fn discard(&self, mut stream: axum::body::BodyDataStream) {
+        let mut left = DISCARD_BYTES_MAX;
+        while let Ok(Some(Ok(chunk))) = tokio::time::timeout(self.limits.idle, stream.next()).await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
     }
 
     /// Room for bytes in flight; an overload if there is none for a second.
@@ -348,6 +365,8 @@ pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
 
 /// Permits of the in-flight semaphore stand for this many bytes.
 const PERMIT_BYTES: usize = 4096;
+/// How much of a body that is refused for its size is read before the answer.
+const DISCARD_BYTES_MAX: usize = 512 << 20;
 
 /// How long requests under way may take after a stop.
 const STOP_GRACE: Duration = Duration::from_secs(8);
