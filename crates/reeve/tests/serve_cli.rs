@@ -388,6 +388,60 @@ fn commands_reach_a_running_server() {
 }
 
 #[test]
+fn odd_bytes_are_kept_bit_for_bit_and_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut server = Server::start(&data, &[]);
+    let client = Client::signed_in(&server, &data);
+    let deep = format!("{{\"deep\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let nested = format!("{{\"nested\":{}1{}}}", "[".repeat(99), "]".repeat(99));
+    let odd: [(&str, Vec<u8>); 6] = [
+        ("deep", deep.into_bytes()),
+        ("nested", nested.into_bytes()),
+        ("utf8", b"{\"name\":\"a\xff\xfeb\"}".to_vec()),
+        ("nul", b"a line of text with one NUL \0 byte in it".to_vec()),
+        ("long", vec![b'x'; 7 << 20]),
+        ("markup", b"{\"name\":\"</script><img src=x onerror=alert(1)>\"}".to_vec()),
+    ];
+    for (source, raw) in &odd {
+        let (status, answer) = server.ingest_bytes(source, raw);
+        assert_eq!((status, &answer["accepted"]), (200, &json!(1)), "{source}: {answer}");
+    }
+    for (source, raw) in &odd {
+        let q = format!("source:{source}");
+        let ((rows, _), _) = within(PATIENCE, source, || Some(client.search(&q)).filter(|(rows, _)| !rows.is_empty()));
+        let event = client.get(&format!("/events/{}/{}", rows[0]["record"].as_str().unwrap(), rows[0]["part"]), &[]);
+        assert_eq!(event["raw_sha256"], sha256(raw), "{source}");
+        assert!(event["ocsf"].is_object() && event["native"].is_object(), "{source}: {}", event["ocsf"]);
+    }
+    let problem = |source: &str| {
+        let (rows, _) = client.search(&format!("source:{source}"));
+        client.get(&format!("/events/{}/0", rows[0]["record"].as_str().unwrap()), &[])["problems"][0]["code"].clone()
+    };
+    assert_eq!(
+        (problem("deep"), problem("utf8"), problem("nul")),
+        (json!("json.depth"), json!("text.invalid_utf8"), json!("text.nul"))
+    );
+
+    // What is refused is refused whole, and said.
+    let (status, answer) = server.ingest_bytes("big", &vec![b'x'; 65 << 20]);
+    assert_eq!((status, &answer["error"]["code"]), (413, &json!("body_too_large")), "{answer}");
+    let (status, answer) = server.ingest(&"n".repeat(5000), "a\n");
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!("malformed")), "{answer}");
+    assert!(server.is_running());
+    assert_eq!(count(&client, ""), Some(odd.len() as u64));
+    assert_eq!(server.stop(), 0);
+    verify(&data).ended(0);
+    let found = reeve(["search", "source:deep OR source:nested", "--data", data_of(&data)]).ended(0).lines();
+    assert_eq!(found.len(), 2);
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    hex::encode(sha2::Sha256::digest(bytes))
+}
+
+#[test]
 fn the_console_and_its_policy_are_served() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -130,6 +130,11 @@ impl Server {
 
     /// Posts lines to `/ingest/{source}`; gives status and answer.
     pub(crate) fn ingest(&self, source: &str, lines: &str) -> (u16, Value) {
+        self.ingest_bytes(source, lines.as_bytes())
+    }
+
+    /// The same, with any bytes.
+    pub(crate) fn ingest_bytes(&self, source: &str, lines: &[u8]) -> (u16, Value) {
         let mut answer = agent()
             .post(format!("{}/ingest/{source}", self.http))
             .header("content-type", "application/x-ndjson")
@@ -186,7 +191,7 @@ impl Client {
             request = request.query(*name, *value);
         }
         let mut answer = request.call().unwrap();
-        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+        (answer.status().as_u16(), answer.body_mut().with_config().limit(1 << 30).read_to_string().unwrap())
     }
 
     /// The compressed bytes of a GET.
