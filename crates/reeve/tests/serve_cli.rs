@@ -388,6 +388,55 @@ fn commands_reach_a_running_server() {
 }
 
 #[test]
+fn every_listener_leads_to_search() {
+    use std::io::Write as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (data, watched) = (folder.path().join("data"), folder.path().join("watched"));
+    fs::create_dir_all(&watched).unwrap();
+    let server = Server::start_all(&data, &watched);
+    let client = Client::signed_in(&server, &data);
+    let line = |host: &str| {
+        format!("<38>1 2026-11-21T10:00:00Z {host} sshd 815 - - Failed password for root from 203.0.113.9 port 4242 ssh2")
+    };
+
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp.send_to(line("by-udp").as_bytes(), server.listener("syslog_udp")).unwrap();
+    let mut tcp = std::net::TcpStream::connect(server.listener("syslog_tcp")).unwrap();
+    let counted = line("by-tcp-counted");
+    write!(tcp, "{}\n{} {counted}", line("by-tcp-lines"), counted.len()).unwrap();
+    tcp.flush().unwrap();
+    let bulk = "{\"index\":{\"_index\":\"logs\"}}\n{\"@timestamp\":\"2026-11-21T10:00:00Z\",\"host\":{\"name\":\"by-bulk\"}}\n";
+    let mut answer = ureq::post(format!("http://{}/_bulk", server.listener("elastic")))
+        .header("content-type", "application/x-ndjson")
+        .send(bulk)
+        .unwrap();
+    let answer: Value = answer.body_mut().read_json().unwrap();
+    assert_eq!((&answer["errors"], &answer["items"][0]["index"]["status"]), (&json!(false), &json!(201)), "{answer}");
+    write(&watched.join("auth.log"), line("by-file") + "\n");
+
+    for host in ["by-udp", "by-tcp-lines", "by-tcp-counted", "by-file"] {
+        let ((rows, _), took) = within(PATIENCE, host, || {
+            Some(client.search(&format!("device.hostname:{host}"))).filter(|(rows, _)| !rows.is_empty())
+        });
+        println!("{host}: found after {} ms", took.as_millis());
+        assert_eq!((rows.len(), &rows[0]["class_uid"]), (1, &json!(3002)), "a refused sign-in: {rows:?}");
+        assert_eq!(rows[0]["fields"]["src_endpoint.ip"], "203.0.113.9");
+    }
+    within(PATIENCE, "by-bulk", || Some(client.search("host.name:by-bulk").0.len()).filter(|count| *count == 1));
+    drop(tcp);
+    assert_eq!(server.stop(), 0);
+    // What was read of the watched file is not read again.
+    let server = Server::start_all(&data, &watched);
+    let client = Client::signed_in(&server, &data);
+    let mut file = fs::File::options().append(true).open(watched.join("auth.log")).unwrap();
+    writeln!(file, "{}", line("by-growth")).unwrap();
+    within(PATIENCE, "by-growth", || Some(client.search("device.hostname:by-growth").0.len()).filter(|count| *count == 1));
+    assert_eq!(count(&client, "device.hostname:by-file"), Some(1));
+    assert_eq!(server.stop(), 0);
+    assert_eq!(recorded(&verify(&data).ended(0), "ledger"), 6);
+}
+
+#[test]
 fn odd_bytes_are_kept_bit_for_bit_and_readable() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -89,6 +89,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) console: String,
     pub(crate) http: String,
+    listeners: Value,
 }
 
 impl Drop for Server {
@@ -100,18 +101,36 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) fn start(data: &Path, more: &[&str]) -> Self {
+        Self::launch(data, &[&["--syslog-udp", "off", "--syslog-tcp", "off", "--elastic", "off"], more].concat())
+    }
+
+    /// With every listener there is.
+    pub(crate) fn start_all(data: &Path, watch: &Path) -> Self {
+        let free = "127.0.0.1:0";
+        let watch = watch.to_str().unwrap();
+        Self::launch(data, &["--syslog-udp", free, "--syslog-tcp", free, "--elastic", free, "--watch", watch])
+    }
+
+    fn launch(data: &Path, more: &[&str]) -> Self {
         let mut command = Command::new(binary());
-        command.args(["serve", "--console", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-        command.args(["--syslog-udp", "off", "--syslog-tcp", "off", "--elastic", "off"]);
-        command.args(more).arg("--data").arg(data).env("REEVE_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(["serve", "--console", "127.0.0.1:0", "--http", "127.0.0.1:0"]).args(more);
+        command.arg("--data").arg(data).env("REEVE_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("no ready line but `{line}`: {error}"));
         assert_eq!(ready["ready"], true);
         assert_eq!(ready["data"], json!(std::path::absolute(data).unwrap()));
-        let url = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no address in {ready}")).to_owned();
-        Self { console: url(&ready["console"]), http: url(&ready["listeners"]["http"]), child }
+        let console = ready["console"].as_str().unwrap_or_else(|| panic!("no address in {ready}")).to_owned();
+        let mut server = Self { child, console, http: String::new(), listeners: ready["listeners"].clone() };
+        server.http = format!("http://{}", server.listener("http"));
+        server
+    }
+
+    /// Address and port of a listener.
+    pub(crate) fn listener(&self, name: &str) -> String {
+        let url = self.listeners[name].as_str().unwrap_or_else(|| panic!("no `{name}` in {}", self.listeners));
+        url.split("://").nth(1).unwrap().to_owned()
     }
 
     pub(crate) fn pid(&self) -> u32 {
