@@ -89,6 +89,53 @@ impl<'m, 'a> Fields<'m, 'a> {
     }
 }
 
+/// Windows events that an exporter flattened (`winlog.event_data.Image`, `Event.System.EventID`) with their dotted names nested again:
+/// the same paths lead to the same values, and rules find their fields by bare name. Anything else is left as it is.
+pub(crate) fn nested<'a>(map: Map<'a>) -> Map<'a> {
+    const FLATTENED: [&str; 2] = ["winlog.", "Event."];
+    let Some(prefix) = FLATTENED.into_iter().find(|prefix| map.iter().any(|(name, _)| name.starts_with(prefix))) else {
+        return map;
+    };
+    if map.get(prefix.trim_end_matches('.')).is_some() {
+        return map;
+    }
+    let mut nested = Map::new();
+    for (name, value) in map.0 {
+        if name.starts_with(prefix) {
+            let parts: Vec<Cow<'a, str>> = match name {
+                Cow::Borrowed(name) => name.splitn(LEVELS, '.').map(Cow::Borrowed).collect(),
+                Cow::Owned(name) => name.splitn(LEVELS, '.').map(|part| Cow::Owned(part.to_owned())).collect(),
+            };
+            put(&mut nested, &parts, value);
+        } else {
+            nested.0.push((name, value));
+        }
+    }
+    nested
+}
+
+/// Levels a flattened name is taken apart into; what is left keeps its dots.
+const LEVELS: usize = 4;
+
+fn put<'a>(map: &mut Map<'a>, parts: &[Cow<'a, str>], value: Value<'a>) {
+    let Some((first, rest)) = parts.split_first() else { return };
+    if rest.is_empty() {
+        return map.0.push((first.clone(), value));
+    }
+    let inner = map.0.iter_mut().find_map(|(name, inner)| match inner {
+        Value::Map(inner) if name == first => Some(inner),
+        _ => None,
+    });
+    match inner {
+        Some(inner) => put(inner, rest, value),
+        None => {
+            let mut inner = Map::new();
+            put(&mut inner, rest, value);
+            map.0.push((first.clone(), Value::Map(inner)));
+        }
+    }
+}
+
 /// Tells the family of an object by its fields.
 pub(crate) fn tell<'a>(map: &Map<'a>) -> Family<'a> {
     let fields = Fields::of(map);
