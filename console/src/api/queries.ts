@@ -1,7 +1,7 @@
 // Every read of the console as a query, so that pages share one cache and one set of keys.
 import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
 import { apiUrl, change, get } from './client';
-import type { AlertChange, AlertDetail, AlertPage, Evidence, Fields, FullEvent, Histogram, Incident, IncidentRow, Json, Session, Verification } from './types';
+import type { AlertChange, AlertDetail, AlertPage, Evidence, Fields, FullEvent, Histogram, Incident, IncidentList, Session, Status, Verification } from './types';
 
 export interface Range { q: string; from: string; to: string }
 
@@ -44,7 +44,7 @@ export const alertsQuery = (filter: AlertFilter) =>
   infiniteQueryOptions({
     queryKey: ['alerts', filter],
     queryFn: ({ pageParam, signal }) => get<AlertPage>(apiUrl('/alerts', { ...filter, limit: 100, cursor: pageParam }), signal),
-    initialPageParam: undefined as string | number | undefined,
+    initialPageParam: undefined as number | undefined,
     getNextPageParam: (last) => last.next_cursor ?? undefined,
   });
 
@@ -54,12 +54,9 @@ export const changeAlert = (id: string, body: AlertChange) => change<AlertDetail
 export const incidentsQuery = () =>
   queryOptions({
     queryKey: ['incidents'],
-    queryFn: async ({ signal }) => {
-      const answer = await get<IncidentRow[] | { incidents: IncidentRow[] }>(apiUrl('/incidents'), signal);
-      return Array.isArray(answer) ? answer : answer.incidents;
-    },
+    queryFn: async ({ signal }) => (await get<IncidentList>(apiUrl('/incidents'), signal)).incidents,
   });
 export const incidentQuery = (id: string) => queryOptions({ queryKey: ['incident', id], queryFn: ({ signal }) => get<Incident>(apiUrl(`/incidents/${encodeURIComponent(id)}`), signal) });
 export const reconstruct = (seed: { from_finding: string } | { from_record: string }) => change<Incident>('POST', apiUrl('/incidents'), seed);
 
-export const statusQuery = () => queryOptions({ queryKey: ['status'], queryFn: ({ signal }) => get<{ [key: string]: Json }>(apiUrl('/status'), signal), staleTime: 10_000 });
+export const statusQuery = () => queryOptions({ queryKey: ['status'], queryFn: ({ signal }) => get<Status>(apiUrl('/status'), signal), staleTime: 10_000 });

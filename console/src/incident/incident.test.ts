@@ -1,16 +1,20 @@
 import { describe, expect, test } from 'vitest';
-import type { Step } from '../api/types';
+import type { ProcessNode, Step } from '../api/types';
 import { highlight } from '../alerts/highlight';
-import { becauseOf, becauseText, storyOf } from './story';
+import { becauseText, storyOf } from './story';
 import { fullRange, layout, ticks } from './timeline-layout';
 import { place } from './tree-layout';
 
-const step = (n: number, time: string, host: string): Step => ({ n, time, host, action: `did ${n}`, records: [`1-${n}`] });
+const step = (n: number, time: string, host: string): Step => ({
+  n, time, until: time, time_certainty: 'exact', certainty: 'certain', host, actor: { user: null, process: null, session: null }, action: `did ${n}`, tactic: '',
+  technique: { uid: '', name: '', tactic: '' }, because: { kind: 'finding', step: null }, records: [`1-${n}`], records_omitted: 0, findings: [],
+});
+const node = (pid: number, ...children: ProcessNode[]): ProcessNode => ({ id: `web1:${pid}`, host: 'web1', pid, name: 'sh', cmd_line: '', user: '', at: '', step: null, records: [], children });
 const steps = [step(1, '2026-11-20T09:00:00Z', 'web1'), step(2, '2026-11-20T09:00:00Z', 'web1'), step(3, '2026-11-20T10:00:00Z', 'db1')];
 
 describe('timeline', () => {
   const [from, to] = fullRange(steps);
-  const drawn = layout({ hosts: ['web1', 'db1', 'idle1'], steps, edges: [{ from: 1, to: 3, kind: 'remote_logon' }, { from: 1, to: 9 }] }, from, to, 1000);
+  const drawn = layout({ hosts: ['web1', 'db1', 'idle1'], steps, edges: [{ from: 1, to: 3, kind: 'remote_logon' }, { from: 1, to: 9, kind: 'finding' }] }, from, to, 1000);
   test('a lane per host, in order of appearance', () => expect(drawn.lanes.map((l) => l.host)).toEqual(['web1', 'db1', 'idle1']));
   test('steps at one moment do not hide each other', () => expect((drawn.marks[1]?.x ?? 0) - (drawn.marks[0]?.x ?? 0)).toBeGreaterThan(20));
   test('many steps at the end stay inside and apart', () => {
@@ -26,19 +30,19 @@ describe('timeline', () => {
 });
 
 test('the tree gives a row to each process and none to folded children', () => {
-  const roots = [{ name: 'sh', pid: 1, children: [{ name: 'id', pid: 2 }, { name: 'cat', pid: 3, children: [{ name: 'x', pid: 4 }] }] }];
+  const roots = [node(1, node(2), node(3, node(4)))];
   const all = place(roots, new Set());
   expect(all.map((p) => [p.node.pid, p.depth, p.row])).toEqual([[1, 0, 0], [2, 1, 1], [3, 1, 2], [4, 2, 3]]);
   expect(place(roots, new Set([all[2]?.key ?? ''])).map((p) => p.node.pid)).toEqual([1, 2, 3]);
 });
 
 test('the reason of a step in words', () => {
-  expect(becauseOf({ ...step(1, '', ''), because: { kind: 'process_lineage', step: 2 } }).map(becauseText)).toEqual(['by processes of step 2']);
-  expect(becauseOf({ ...step(1, '', ''), because: 'finding' }).map(becauseText)).toEqual(['where the walk started']);
+  expect(becauseText({ kind: 'process_lineage', step: 2 })).toBe('by processes of step 2');
+  expect(becauseText({ kind: 'finding', step: null })).toBe('where the walk started');
 });
 
 test('a story is made from the steps when the server sent none', () => {
-  expect(storyOf({ id: 'i', title: 'T', from: '', to: '', hosts: [], users: [], techniques: [], edges: [], steps: [step(1, 'now', 'web1')] })).toBe('T\n\n1. now  web1: did 1  (records 1-1)');
+  expect(storyOf({ title: 'T', story: '', steps: [step(1, 'now', 'web1')] })).toBe('T\n\n1. now  web1: did 1  (records 1-1)');
 });
 
 test('matched values are marked, longest first, letters alone are not', () => {

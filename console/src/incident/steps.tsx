@@ -6,7 +6,7 @@ import { OrderMark, Time } from '../ui/marks';
 import { Records } from '../ui/records';
 import { humanise } from '../util/format';
 import { paths } from '../util/paths';
-import { becauseOf, becauseText } from './story';
+import { becauseText } from './story';
 
 interface Props { steps: Step[]; selected: number | undefined; onSelect: (n: number) => void }
 
@@ -20,7 +20,8 @@ function StepCard({ step, selected, onSelect }: { step: Step; selected: boolean;
   useEffect(() => {
     if (selected) card.current?.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
   }, [selected]);
-  const actor = [step.actor?.user, step.actor?.process].filter(Boolean).join(' · ');
+  const actor = [step.actor.user, step.actor.process].filter(Boolean).join(' · ');
+  const cause = step.because.step;
   return (
     <li ref={card} className={`step${selected ? ' selected' : ''}`} aria-current={selected ? 'step' : undefined}>
       <button type="button" className="step-number" aria-label={`Select step ${step.n}`} onClick={() => onSelect(step.n)}>{step.n}</button>
@@ -31,15 +32,15 @@ function StepCard({ step, selected, onSelect }: { step: Step; selected: boolean;
           <OrderMark certainty={step.certainty} />
           {step.host ? <span className="chip">{step.host}</span> : null}
           {actor ? <span>{actor}</span> : null}
-          {step.actor?.session ? <span className="muted">session {step.actor.session}</span> : null}
+          {step.actor.session ? <span className="muted">session {step.actor.session}</span> : null}
         </div>
         <div className="line step-facts">
-          {step.technique?.uid ? <span className="chip"><span className="mono">{step.technique.uid}</span> {step.technique.name}</span> : null}
+          {step.technique.uid ? <span className="chip"><span className="mono">{step.technique.uid}</span> {step.technique.name}</span> : null}
           {step.tactic ? <span className="muted">{humanise(step.tactic.replaceAll('-', ' '))}</span> : null}
-          {becauseOf(step).map((b, i) => (b.step
-            ? <button key={i} type="button" className="because" onClick={() => b.step && onSelect(b.step)}><Icon name="link" size={12} /> {becauseText(b)}</button>
-            : <span key={i} className="because"><Icon name="link" size={12} /> {becauseText(b)}</span>))}
-          {(step.findings ?? []).map((f) => <Link key={f} {...paths.alert(f)} className="because"><Icon name="warning" size={12} /> alert</Link>)}
+          {cause
+            ? <button type="button" className="because" onClick={() => onSelect(cause)}><Icon name="link" size={12} /> {becauseText(step.because)}</button>
+            : <span className="because"><Icon name="link" size={12} /> {becauseText(step.because)}</span>}
+          {step.findings.map((f) => <Link key={f} {...paths.alert(f)} className="because"><Icon name="warning" size={12} /> alert</Link>)}
         </div>
         <Records records={step.records} first={6} />
         {step.records_omitted ? <p className="muted">{step.records_omitted} further records show the same.</p> : null}

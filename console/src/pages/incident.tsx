@@ -5,7 +5,6 @@ import { useQuery } from '@tanstack/react-query';
 import { incidentQuery } from '../api/queries';
 import type { Incident } from '../api/types';
 import { ProcessTree } from '../incident/process-tree';
-import { nodesOf } from '../incident/tree-layout';
 import { Steps } from '../incident/steps';
 import { Timeline } from '../incident/timeline';
 import { storyOf } from '../incident/story';
@@ -60,7 +59,7 @@ export function IncidentPage() {
   if (error) return <Failure error={error} retry={() => void refetch()} />;
   if (!incident) return <Loading what="Reading the incident" />;
   const story = storyOf(incident);
-  const roots = nodesOf(incident.process_tree);
+  const roots = incident.process_tree;
   return (
     <div className="page incident-page">
       <Crumbs>{[<Link key="a" {...paths.incidents()}>Incidents</Link>, <span key="b" className="mono">{incident.id}</span>]}</Crumbs>

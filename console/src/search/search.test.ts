@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { stack } from '../ui/chart-data';
 import { defaultRange, extentOf, presetRange } from './range';
+import type { Cost, Row } from '../api/types';
 import { fold, type SearchResult } from './stream';
 import { timeSeries } from './time-series';
 
@@ -16,27 +17,31 @@ describe('where a search starts', () => {
   test('the end is exclusive, so the very last event is inside', () => {
     expect(presetRange('all', NOW, { first: NOW, last: NOW })).toEqual({ from: '2026-11-21T12:00:00.000Z', to: '2026-11-21T12:00:01.000Z' });
   });
-  test('without events there is no extent', () => expect(extentOf({ from: '1970-01-01T00:00:00Z', to: '1970-01-01T00:00:01Z', bucket_ms: 1000, buckets: [{ at: '1970-01-01T00:00:00Z', count: 0 }] })).toBeUndefined());
+  test('without events there is no extent', () => expect(extentOf({ from: '1970-01-01T00:00:00Z', to: '1970-01-01T00:00:01Z', bucket_ms: 1000, count: 0, buckets: [{ at: '1970-01-01T00:00:00Z', count: 0, by_severity: {} }] })).toBeUndefined());
 });
 
 describe('folding the stream', () => {
   const empty: SearchResult = { status: 'running', rows: [], table: undefined, progress: {}, cost: undefined, error: undefined, notes: [] };
-  const row = { record: '1-0', part: 0, time: '2026-11-20T00:00:00Z' };
+  const row: Row = {
+    record: '1-0', records: [], part: 0, time: '2026-11-20T00:00:00Z', time_certainty: 'exact', received_at: '2026-11-20T00:00:01Z', class_uid: 1007, class_name: 'Process Activity',
+    activity_id: 1, severity_id: 1, host: 'web1', source: 'web1', decoder: 'auditd', summary: 'id', fields: {},
+  };
+  const cost: Cost = { rows_scanned: 9, bytes_scanned: 900, files: 1, files_pruned: 0, elapsed_ms: 3, returned: 2, matched: 9, truncated: true, next_cursor: 'x' };
   test('rows add up and the end brings the cost', () => {
     const one = fold(empty, [{ type: 'row', row }]);
-    const two = fold(one, [{ type: 'row', row }, { type: 'done', cost: { matched: 9, truncated: true, next_cursor: 'x' } }]);
+    const two = fold(one, [{ type: 'row', row }, { type: 'done', cost }]);
     expect(two.rows).toHaveLength(2);
     expect(two.status).toBe('done');
     expect(two.cost?.next_cursor).toBe('x');
     expect(one.rows).toHaveLength(1);
   });
   test('an error keeps what was found', () => {
-    const failed = fold(fold(empty, [{ type: 'row', row }]), [{ type: 'error', error: { code: 'query', message: 'no', offset: 3 } }]);
+    const failed = fold(fold(empty, [{ type: 'row', row }]), [{ type: 'error', error: { code: 'query', message: 'no', request_id: 'r-1', offset: 3 } }]);
     expect([failed.status, failed.rows.length, failed.error?.offset]).toEqual(['error', 1, 3]);
   });
   test('a table has its columns from the line before, also when it stays empty', () => {
-    expect(fold(empty, [{ type: 'columns', events: false, columns: [{ name: 'host' }] }]).table).toEqual({ columns: ['host'], rows: [] });
-    expect(fold(empty, [{ type: 'columns', events: false, columns: [{ name: 'host', kind: 'text' }, 'count'] }, { type: 'table', rows: [['web1', 2]] }]).table).toEqual({ columns: ['host', 'count'], rows: [['web1', 2]] });
+    expect(fold(empty, [{ type: 'columns', events: false, columns: [{ name: 'host', kind: 'text' }] }]).table).toEqual({ columns: ['host'], rows: [] });
+    expect(fold(empty, [{ type: 'columns', events: false, columns: [{ name: 'host', kind: 'text' }, { name: 'count', kind: 'integer' }] }, { type: 'table', rows: [['web1', 2]] }]).table).toEqual({ columns: ['host', 'count'], rows: [['web1', 2]] });
   });
 });
 

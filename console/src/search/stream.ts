@@ -2,7 +2,7 @@ import { useCallback, useEffect, useRef, useState } from 'react';
 import { apiUrl, send } from '../api/client';
 import { readNdjson } from '../api/ndjson';
 import type { Range } from '../api/queries';
-import type { ApiErrorBody, Cost, Json, Progress, Row, SearchLine, TableData } from '../api/types';
+import type { ApiErrorBody, Cost, Progress, Row, SearchLine, TableData } from '../api/types';
 
 export interface SearchResult {
   status: 'idle' | 'running' | 'done' | 'cancelled' | 'error';
@@ -19,19 +19,17 @@ const NOTHING: SearchResult = { status: 'idle', rows: [], table: undefined, prog
 const PAGE = 500;
 const PAINT_EVERY_MS = 80;
 
-const columnName = (column: Json) => (typeof column === 'object' && column !== null && !Array.isArray(column) ? String(column.name ?? '') : String(column));
-
 /** Folds a batch of lines into the result. Lists are new, so that the table sees a change. */
 export function fold(result: SearchResult, lines: SearchLine[]): SearchResult {
   const next = { ...result };
   const rows: Row[] = [];
   for (const line of lines) {
     if (line.type === 'row') rows.push(line.row);
-    else if (line.type === 'columns' && !line.events) next.table = { columns: line.columns.map(columnName), rows: [] };
+    else if (line.type === 'columns' && !line.events) next.table = { columns: line.columns.map((c) => c.name), rows: [] };
     else if (line.type === 'table') next.table = { columns: next.table?.columns ?? [], rows: [...(next.table?.rows ?? []), ...line.rows] };
     else if (line.type === 'progress') next.progress = line;
     else if (line.type === 'note') next.notes = [...next.notes, line.message];
-    else if (line.type === 'done') Object.assign(next, { cost: line.cost, status: 'done', notes: [...next.notes, ...(line.cost.notes ?? [])] });
+    else if (line.type === 'done') Object.assign(next, { cost: line.cost, status: 'done' });
     else if (line.type === 'error') Object.assign(next, { error: line.error, status: 'error' });
   }
   if (rows.length > 0) next.rows = [...result.rows, ...rows];
@@ -44,7 +42,7 @@ export function useSearchStream(range: Range | undefined) {
   const [run, setRun] = useState(0);
   const abort = useRef<AbortController>(null);
 
-  const start = useCallback(async (r: Range, base: SearchResult, cursor: string | number | undefined) => {
+  const start = useCallback(async (r: Range, base: SearchResult, cursor: string | undefined) => {
     abort.current?.abort();
     const controller = new AbortController();
     abort.current = controller;

@@ -16,10 +16,12 @@ use crate::{
     App,
     error::{Fault, Refusal},
     session::{Who, blocking},
+    shapes::{self, AlertDetail, AlertPage},
 };
 
 /// Which alerts to list.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct AlertQuery {
     /// `new`, `in_progress`, `resolved` or `suppressed`.
     status: Option<String>,
@@ -37,6 +39,7 @@ pub struct AlertQuery {
 #[derive(Deserialize, ToSchema)]
 pub struct AlertChange {
     /// New status.
+    #[schema(value_type = Option<shapes::AlertStatus>)]
     status: Option<String>,
     /// New assignee, empty for nobody.
     assignee: Option<String>,
@@ -45,7 +48,7 @@ pub struct AlertChange {
 }
 
 /// Alerts, most severe and latest first.
-#[utoipa::path(get, path = "/alerts", params(AlertQuery), responses((status = 200, body = Value), (status = 401, body = Fault)))]
+#[utoipa::path(get, path = "/alerts", params(AlertQuery), responses((status = 200, body = AlertPage), (status = 401, body = Fault)))]
 pub async fn alerts(
     State(app): State<Arc<App>>,
     Who(person, _): Who,
@@ -74,7 +77,7 @@ pub async fn alerts(
 }
 
 /// One alert, with why it fired.
-#[utoipa::path(get, path = "/alerts/{id}", params(("id" = String, Path)), responses((status = 200, body = Value), (status = 404, body = Fault)))]
+#[utoipa::path(get, path = "/alerts/{id}", params(("id" = String, Path)), responses((status = 200, body = AlertDetail), (status = 404, body = Fault)))]
 pub async fn alert(State(app): State<Arc<App>>, Who(person, _): Who, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     blocking(move || {
         let scoped = app.access.ask(&person, Action::ReadAlerts, json!({ "alert": id }), id)?;
@@ -89,7 +92,7 @@ pub async fn alert(State(app): State<Arc<App>>, Who(person, _): Who, Path(id): P
 
 /// Change status or assignee. The request is in the audit ledger before the queue changes.
 #[utoipa::path(patch, path = "/alerts/{id}", params(("id" = String, Path)), request_body = AlertChange,
-    responses((status = 200, body = Value), (status = 400, body = Fault), (status = 404, body = Fault)))]
+    responses((status = 200, body = AlertDetail), (status = 400, body = Fault), (status = 404, body = Fault)))]
 pub async fn change(
     State(app): State<Arc<App>>,
     Who(person, _): Who,

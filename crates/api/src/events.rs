@@ -24,6 +24,7 @@ use crate::{
     App,
     error::{Fault, Refusal},
     session::{Who, blocking},
+    shapes::{Fields, FullEvent, Histogram, SearchLine},
     summary::summary,
 };
 
@@ -33,6 +34,7 @@ const ROWS_MAX: usize = 100_000;
 
 /// A search.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct SearchQuery {
     /// In the search bar's language; empty matches everything.
     #[serde(default)]
@@ -56,6 +58,7 @@ pub struct SearchQuery {
 
 /// A range to summarise.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct RangeQuery {
     /// In the search bar's language.
     #[serde(default)]
@@ -74,7 +77,7 @@ pub struct RangeQuery {
 
 /// Search: a stream of JSON lines, each with a `type`: columns, note, row, table, progress, done, error.
 #[utoipa::path(get, path = "/search", params(SearchQuery),
-    responses((status = 200, content_type = "application/x-ndjson", body = String), (status = 400, body = Fault), (status = 401, body = Fault)))]
+    responses((status = 200, description = "JSON lines, each of them a `SearchLine`", content_type = "application/x-ndjson", body = SearchLine), (status = 400, body = Fault), (status = 401, body = Fault)))]
 pub async fn search(
     State(app): State<Arc<App>>,
     Who(person, _): Who,
@@ -113,7 +116,7 @@ pub async fn search(
 }
 
 /// Counts over time, by severity.
-#[utoipa::path(get, path = "/histogram", params(RangeQuery), responses((status = 200, body = Value), (status = 400, body = Fault)))]
+#[utoipa::path(get, path = "/histogram", params(RangeQuery), responses((status = 200, body = Histogram), (status = 400, body = Fault)))]
 pub async fn histogram(State(app): State<Arc<App>>, who: Who, Query(query): Query<RangeQuery>) -> Result<Json<Value>, Refusal> {
     let parts = query.buckets.unwrap_or(100).clamp(1, 1000);
     let scoped = range(&app, who, query, parts, "histogram").await?;
@@ -123,7 +126,7 @@ pub async fn histogram(State(app): State<Arc<App>>, who: Who, Query(query): Quer
 }
 
 /// The fields that matching events have, with their most frequent values.
-#[utoipa::path(get, path = "/fields", params(RangeQuery), responses((status = 200, body = Value), (status = 400, body = Fault)))]
+#[utoipa::path(get, path = "/fields", params(RangeQuery), responses((status = 200, body = Fields), (status = 400, body = Fault)))]
 pub async fn fields(State(app): State<Arc<App>>, who: Who, Query(query): Query<RangeQuery>) -> Result<Json<Value>, Refusal> {
     let parts = query.top.unwrap_or(10).clamp(1, 100);
     let scoped = range(&app, who, query, parts, "fields").await?;
@@ -134,7 +137,7 @@ pub async fn fields(State(app): State<Arc<App>>, who: Who, Query(query): Query<R
 
 /// One event: receipt, raw bytes, native fields, OCSF.
 #[utoipa::path(get, path = "/events/{record}/{part}", params(("record" = String, Path), ("part" = u32, Path)),
-    responses((status = 200, body = Value), (status = 404, body = Fault)))]
+    responses((status = 200, body = FullEvent), (status = 404, body = Fault)))]
 pub async fn event(
     State(app): State<Arc<App>>,
     Who(person, _): Who,

@@ -19,12 +19,14 @@ use crate::{
     App,
     error::{Fault, Refusal},
     session::{Who, blocking},
+    shapes::{Evidence, EvidenceState},
 };
 
 /// The outcome of a check.
 #[derive(Serialize, ToSchema)]
 pub struct Verification {
     /// `verified`; `pending` for a record that is durable but not sealed yet; `failed`.
+    #[schema(value_type = EvidenceState)]
     state: &'static str,
     /// When it was checked, RFC 3339.
     checked_at: String,
@@ -44,7 +46,7 @@ pub struct CheckStep {
 }
 
 /// Where a record stands in the log. Shows no content.
-#[utoipa::path(get, path = "/records/{record}/evidence", params(("record" = String, Path)), responses((status = 200, body = Value), (status = 404, body = Fault)))]
+#[utoipa::path(get, path = "/records/{record}/evidence", params(("record" = String, Path)), responses((status = 200, body = Evidence), (status = 404, body = Fault)))]
 pub async fn evidence(
     State(app): State<Arc<App>>,
     Who(person, _): Who,

@@ -16,6 +16,7 @@ use crate::{
     App,
     error::{Fault, Refusal},
     session::{Who, blocking},
+    shapes::{Incident, IncidentList},
 };
 
 /// Where to start: an alert, or a record. Exactly one of them.
@@ -28,7 +29,7 @@ pub struct Start {
 }
 
 /// Incidents that were reconstructed, latest first.
-#[utoipa::path(get, path = "/incidents", responses((status = 200, body = Value), (status = 401, body = Fault)))]
+#[utoipa::path(get, path = "/incidents", responses((status = 200, body = IncidentList), (status = 401, body = Fault)))]
 pub async fn incidents(State(app): State<Arc<App>>, Who(person, _): Who) -> Result<Json<Value>, Refusal> {
     blocking(move || {
         let scoped = app.access.ask(&person, Action::ReadIncidents, json!({}), ())?;
@@ -42,7 +43,7 @@ pub async fn incidents(State(app): State<Arc<App>>, Who(person, _): Who) -> Resu
 }
 
 /// Walk causes and consequences from a finding or a record, and keep the incident.
-#[utoipa::path(post, path = "/incidents", request_body = Start, responses((status = 200, body = Value), (status = 400, body = Fault), (status = 404, body = Fault)))]
+#[utoipa::path(post, path = "/incidents", request_body = Start, responses((status = 200, body = Incident), (status = 400, body = Fault), (status = 404, body = Fault)))]
 pub async fn reconstruct(
     State(app): State<Arc<App>>,
     Who(person, _): Who,
@@ -67,7 +68,7 @@ pub async fn reconstruct(
 }
 
 /// One incident, as it was reconstructed.
-#[utoipa::path(get, path = "/incidents/{id}", params(("id" = String, Path)), responses((status = 200, body = Value), (status = 404, body = Fault)))]
+#[utoipa::path(get, path = "/incidents/{id}", params(("id" = String, Path)), responses((status = 200, body = Incident), (status = 404, body = Fault)))]
 pub async fn incident(State(app): State<Arc<App>>, Who(person, _): Who, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     blocking(move || {
         let scoped = app.access.ask(&person, Action::ReadIncidents, json!({ "incident": id }), id)?;

@@ -7,6 +7,7 @@ mod events; // search, histogram, fields, one event
 mod evidence; // state, verification and proof of a record
 mod incidents; // reconstruct, list, read
 mod session; // who is asking
+pub mod shapes; // what the answers look like
 mod status; // counters
 mod summary; // one line for an event
 

@@ -10,10 +10,11 @@ use crate::{
     App,
     error::{Fault, Refusal},
     session::{Who, blocking},
+    shapes::Status,
 };
 
 /// How the record, the lake, the sources and detection are doing.
-#[utoipa::path(get, path = "/status", responses((status = 200, body = Value), (status = 401, body = Fault)))]
+#[utoipa::path(get, path = "/status", responses((status = 200, body = Status), (status = 401, body = Fault)))]
 pub async fn status(State(app): State<Arc<App>>, Who(person, _): Who) -> Result<Json<Value>, Refusal> {
     blocking(move || {
         // A page that refreshes itself must not fill the audit ledger: the counters show no content, so the role is enough.
