@@ -44,12 +44,12 @@ function curve(a: Mark, b: Mark): string {
 }
 
 export function layout(incident: Pick<Incident, 'hosts' | 'steps' | 'edges'>, from: number, to: number, width: number): Layout {
-  const hosts = [...new Set([...incident.steps.map((s) => s.host ?? 'unknown'), ...incident.hosts])];
+  const hosts = [...new Set([...incident.steps.map((s) => s.host || 'unknown'), ...incident.hosts])];
   const lanes = hosts.map((host, i) => ({ host, y: TOP + LANE * i + LANE / 2 + 6 }));
   const right = width - 24;
   const scale = (at: number) => LEFT + ((at - from) / Math.max(1, to - from)) * (right - LEFT);
   const marks: Mark[] = incident.steps
-    .map((step) => ({ step, x: scale(Date.parse(step.time)), y: lanes.find((l) => l.host === (step.host ?? 'unknown'))?.y ?? TOP }))
+    .map((step) => ({ step, x: scale(Date.parse(step.time)), y: lanes.find((l) => l.host === (step.host || 'unknown'))?.y ?? TOP }))
     .filter((m) => m.x >= LEFT - 1 && m.x <= right + 1);
   for (const lane of lanes) spread(marks.filter((m) => m.y === lane.y), right);
   const links = incident.edges.flatMap((e) => {
