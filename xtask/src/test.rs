@@ -2,12 +2,13 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use crate::{
     demo,
-    run::{Done, cargo, output, program, reeve, root, step},
+    run::{Done, cargo, output, program, reeve, root, step, target_dir},
     tidy, tools,
 };
 
@@ -24,9 +25,21 @@ pub fn test(flags: &[&str]) -> Done {
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     console()?;
     step("build the workspace and its tests", &mut cargo(&["test", "--workspace", "--locked", "--no-run", "--quiet"]))?;
-    step("workspace tests", &mut cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]))?;
+    let clients = clients()?;
+    step("workspace tests", cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]).env("REEVE_CLIENTS", &clients))?;
     demo::demo(&["--check", "--dev"])?;
     end_to_end("debug")
+}
+
+/// The official Python and JavaScript clients that the listeners' tests drive, in a folder of their own beside the build.
+fn clients() -> Done<PathBuf> {
+    let folder = target_dir().join("clients");
+    if folder.join("venv/bin/python").exists() && folder.join("node_modules").exists() {
+        return Ok(folder);
+    }
+    let mut install = program("sh", &["cases/clients/install.sh"]);
+    step(&format!("install the Elastic clients into {}", folder.display()), install.arg(&folder))?;
+    Ok(folder)
 }
 
 /// The gate: format, lints, tree rules, dependency policy.
