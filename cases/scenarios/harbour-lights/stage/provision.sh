@@ -17,7 +17,7 @@ prepare_base() {
   rm -f "$BASE"/etc/cron.daily/* "$BASE"/etc/cron.weekly/* "$BASE/etc/cron.d/e2scrub_all"
   rm -f "$BASE/etc/audit/plugins.d/laurel.conf"
   rm -rf "$BASE"/var/lib/apt/lists/* "$BASE"/etc/apt/sources.list* "$BASE"/etc/apt/apt.conf.d/* "$BASE"/var/log/*.log "$BASE"/var/log/apt
-  echo 'deb http://deb.debian.org/debian bookworm main' > "$BASE/etc/apt/sources.list"
+  echo 'deb http://mirror.example/debian bookworm main' > "$BASE/etc/apt/sources.list"
   ln -sf /usr/share/zoneinfo/UTC "$BASE/etc/localtime"
 }
 
@@ -82,7 +82,7 @@ E
     for z in example debian.org ntp.org; do echo "local=/$z/"; done
     for h in web1:10.20.10.10 app1:10.20.10.20 db1:10.20.20.30 files1:10.20.20.40 admin-ws:10.20.20.50 log1:10.20.20.60; do echo "host-record=${h%:*}.harbourlights.example,${h#*:}"; done
     echo "host-record=portal.harbourlights.example,192.0.2.10"; echo "host-record=cdn.updates-mirror.example,203.0.113.67"
-    for n in deb.debian.org pool.ntp.org weather.example harbour-news.example maps.example mail.example cdn.example git.example registry.example tides.example; do echo "host-record=$n,198.51.100.2"; done
+    for n in mirror.example pool.ntp.org weather.example harbour-news.example maps.example mail.example cdn.example git.example registry.example tides.example; do echo "host-record=$n,198.51.100.2"; done
   } > "$r/etc/dnsmasq.conf"; mkdir -p "$r/var/lib/flows"
   printf '* * * * * root ip -s link > /dev/null\n' > "$r/etc/cron.d/gw"
   r=$(R log1); printf '* * * * * root du -s /var/log/remote > /dev/null\n*/5 * * * * root find /var/log/remote -name "*.gz" -mtime +90 -delete\n' > "$r/etc/cron.d/log"

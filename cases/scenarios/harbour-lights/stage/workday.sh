@@ -32,7 +32,7 @@ jonas() {  # developer: edits, commits, deploys
       1) $me -tt jonas@app1.$D <<< $'cd site\nls\ngit status\ngrep -rn note . | head\nps aux | grep python\nexit' ;;
       2) $me jonas@web1.$D 'curl -s -o /dev/null http://127.0.0.1/app/rates; cat /etc/os-release; python3 --version; tail -n 2 /var/log/nginx/error.log' ;;
       3) scp -q -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/tmp/known-jonas -i "$HOME/.ssh/id_ed25519" /etc/services jonas@app1.$D:/tmp/services.txt ;;
-      4) $me jonas@app1.$D 'find site -name "*.py" -newer site/README; tar czf /tmp/site.tgz site; rm -f /tmp/site.tgz; host deb.debian.org; which gcc python3 perl' ;;
+      4) $me jonas@app1.$D 'find site -name "*.py" -newer site/README; tar czf /tmp/site.tgz site; rm -f /tmp/site.tgz; host mirror.example; which gcc python3 perl' ;;
       5) $me jonas@app1.$D 'python3 -c "import json,sys; print(json.dumps({1:2}))"; cat /etc/passwd | cut -d: -f1 | head -3; env | sort | head -3; crontab -l' ;;
     esac
     round=$((round + 1)); nap 7 20
@@ -52,7 +52,7 @@ ada() {    # office: documents, with a mistyped password now and then
 }
 names() {  # browsers and mail clients asking for names
   while :; do
-    for n in $(shuf -n 3 -e weather.example harbour-news.example maps.example mail.example cdn.example git.example registry.example tides.example pool.ntp.org deb.debian.org portal.harbourlights.example files1.harbourlights.example nosuch.example wpad.harbourlights.example); do dig +short "@10.20.20.1" "$n" "$(shuf -n 1 -e A A A AAAA MX TXT)" > /dev/null; done
+    for n in $(shuf -n 3 -e weather.example harbour-news.example maps.example mail.example cdn.example git.example registry.example tides.example pool.ntp.org mirror.example portal.harbourlights.example files1.harbourlights.example nosuch.example wpad.harbourlights.example); do dig +short "@10.20.20.1" "$n" "$(shuf -n 1 -e A A A AAAA MX TXT)" > /dev/null; done
     sleep "0.$((RANDOM % 10))"; nap 0 2
   done
 }
