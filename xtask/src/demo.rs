@@ -20,8 +20,8 @@ pub fn demo(flags: &[&str]) -> Done {
     let profile = if dev { "debug" } else { "release" };
     if !dev {
         eprintln!(
-            "This installs the console's npm packages into console/node_modules and builds Reeve in release: 20 to 30 minutes the first\n\
-             time on two cores, seconds later. A missing C compiler is named before it is installed. The demo's data folder is {}.",
+            "This installs the console's npm packages into console/node_modules and builds Reeve in release, which takes\n\
+             long the first time. A missing C compiler is named before it is installed. The demo's data folder is {}.",
             data().display()
         );
     }

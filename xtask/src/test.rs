@@ -16,7 +16,7 @@ use crate::{
 pub fn test(flags: &[&str]) -> Done {
     let may_install = !flags.contains(&"--no-install");
     eprintln!(
-        "This builds the console and the workspace in debug (cold about 15 minutes on 2 cores), runs the tests with real clients,\n\
+        "This builds the console and the workspace in debug (the first time takes long: a query engine is inside), runs the tests with real clients,\n\
          checks the demo's story and drives the console in Chromium. Missing Debian packages are named before they are installed."
     );
     tools::ensure(tools::BUILD, may_install)?;
