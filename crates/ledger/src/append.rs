@@ -3,7 +3,7 @@ use std::{
     collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering, mpsc},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,7 +12,8 @@ use reeve_record::{EventTime, Hash, Receipt, RecordId, Salts, Transport, commit,
 
 use crate::{
     Error,
-    ledger::{Inner, random},
+    env::random,
+    ledger::Inner,
     text,
     wal::{self, ENTRY_OVERHEAD, FrameWriter, HEADER_LENGTH, Header, Place, WalSegment},
 };
@@ -83,7 +84,7 @@ impl Inner {
         if batch.is_empty() {
             return done(Ok(Vec::new()));
         }
-        let received_at = text::floor((self.options.clock)());
+        let received_at = text::floor(self.options.clock.now());
         let mut queue = self.queue.lock();
         while queue.bytes > QUEUE_BYTES && !queue.closed {
             self.queue_has_space.wait(&mut queue);
@@ -146,10 +147,19 @@ struct Open {
     /// End of what is durable in the file.
     end: u64,
     bytes: u64,
-    since: Option<Instant>,
+    /// When its first record was written, by [`Clock::elapsed`](crate::Clock::elapsed).
+    since: Option<Duration>,
 }
 
-/// The thread that writes. It alone knows chains, sequences and the end of the open file.
+/// What a turn of the committer was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turn {
+    Done,
+    Idle,
+    Closed,
+}
+
+/// The one who writes. It alone knows chains, sequences and the end of the open file.
 pub(crate) struct Committer {
     inner: Arc<Inner>,
     epoch: u64,
@@ -184,42 +194,49 @@ impl Committer {
 
     pub(crate) fn run(mut self) {
         loop {
-            let (group, rotate, closed) = self.next_work();
-            if !group.is_empty() {
-                self.commit_group(group);
-            }
-            let rotations = rotate.then(|| self.inner.queue.lock().rotations_wanted);
-            if rotations.is_some() || self.is_full() {
-                self.rotate();
-            }
-            if let Some(wanted) = rotations {
-                self.inner.queue.lock().rotations_done = wanted;
-                self.inner.rotated.notify_all();
-            }
-            if closed {
+            self.wait_for_work();
+            self.inner.wait_for_sealer();
+            if self.turn() == Turn::Closed {
                 break;
             }
         }
     }
 
     /// Waits for batches, a rotation, idleness or the end.
-    fn next_work(&mut self) -> (Vec<Pending>, bool, bool) {
-        let inner = self.inner.clone();
-        let mut queue = inner.queue.lock();
-        loop {
-            let rotate = queue.rotations_wanted > queue.rotations_done;
-            if !queue.batches.is_empty() || rotate || queue.closed {
-                break;
-            }
-            if inner.queue_has_work.wait_for(&mut queue, self.patience()).timed_out() && queue.batches.is_empty() {
-                drop(queue);
-                self.mark();
-                if self.is_full() {
-                    return (Vec::new(), false, false);
-                }
-                queue = inner.queue.lock();
+    fn wait_for_work(&self) {
+        let mut queue = self.inner.queue.lock();
+        while queue.batches.is_empty() && queue.rotations_wanted == queue.rotations_done && !queue.closed {
+            if self.inner.queue_has_work.wait_for(&mut queue, self.patience()).timed_out() {
+                return;
             }
         }
+    }
+
+    /// One turn, without waiting: commits a group, or notes idleness, and ends the segment if it is full or that is wanted.
+    pub(crate) fn turn(&mut self) -> Turn {
+        if self.inner.must_wait_for_sealer() {
+            return Turn::Idle;
+        }
+        let (group, rotations, closed) = self.take_work();
+        let done = if group.is_empty() && rotations.is_none() { Turn::Idle } else { Turn::Done };
+        if !group.is_empty() {
+            self.commit_group(group);
+        } else if done == Turn::Idle {
+            self.mark();
+        }
+        if rotations.is_some() || self.is_full() {
+            self.rotate();
+        }
+        if let Some(wanted) = rotations {
+            self.inner.queue.lock().rotations_done = wanted;
+            self.inner.rotated.notify_all();
+        }
+        if closed { Turn::Closed } else { done }
+    }
+
+    /// The next group, the rotations to be done after it, and whether it is the last.
+    fn take_work(&self) -> (Vec<Pending>, Option<u64>, bool) {
+        let mut queue = self.inner.queue.lock();
         let mut group = Vec::new();
         let mut bytes = 0;
         while let Some(pending) = queue.batches.pop_front_if(|pending| bytes == 0 || bytes + pending.bytes <= GROUP_BYTES) {
@@ -227,10 +244,10 @@ impl Committer {
             group.push(pending);
         }
         queue.bytes -= bytes;
-        inner.queue_has_space.notify_all();
+        self.inner.queue_has_space.notify_all();
         // Whoever wants it has their records durable already, so batches that still wait need not go first.
-        let rotate = queue.rotations_wanted > queue.rotations_done;
-        (group, rotate, queue.closed && queue.batches.is_empty())
+        let rotations = (queue.rotations_wanted > queue.rotations_done).then_some(queue.rotations_wanted);
+        (group, rotations, queue.closed && queue.batches.is_empty())
     }
 
     /// How long to wait for work before looking at the idle mark and the segment's age.
@@ -242,7 +259,7 @@ impl Committer {
             .open
             .as_ref()
             .and_then(|open| open.since)
-            .map(|since| self.inner.options.seal_after.saturating_sub(since.elapsed()));
+            .map(|since| self.inner.options.seal_after.saturating_sub(self.age(since)));
         due.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1))
     }
 
@@ -251,9 +268,13 @@ impl Committer {
         self.open.as_ref().is_some_and(|open| {
             open.bytes >= options.segment_bytes
                 || open.wal.records() >= options.segment_records
-                || open.since.is_some_and(|since| since.elapsed() >= options.seal_after)
+                || open.since.is_some_and(|since| self.age(since) >= options.seal_after)
                 || self.heads.len() > MAX_SOURCES
         })
+    }
+
+    fn age(&self, since: Duration) -> Duration {
+        self.inner.options.clock.elapsed().saturating_sub(since)
     }
 
     fn commit_group(&mut self, group: Vec<Pending>) {
@@ -278,7 +299,7 @@ impl Committer {
     /// Writes a group as one frame and makes it durable; the id of its first record.
     fn write_group(&mut self, group: &[Pending]) -> Result<RecordId, Error> {
         self.inner.check_writable()?;
-        self.inner.wait_for_sealer()?;
+        self.inner.check_sealer()?;
         self.open_segment()?;
         let Some(mut open) = self.open.take() else { return Err(Error::Closed) };
         let first = open.wal.records();
@@ -294,7 +315,7 @@ impl Committer {
             self.open = Some(open);
             return Err(error);
         }
-        open.since.get_or_insert_with(Instant::now);
+        open.since.get_or_insert_with(|| self.inner.options.clock.elapsed());
         let durable = RecordId { index: first + places.len() as u32, ..id };
         open.wal.places.write().extend(places);
         self.open = Some(open);
@@ -401,7 +422,7 @@ impl Committer {
             return Ok(());
         }
         let mut file_id = [0; 16];
-        random(&mut file_id)?;
+        random(&*self.inner.options.rng, &mut file_id)?;
         let secret = self.inner.new_secret()?;
         let segment = self.next_segment;
         let salts = secret.salts(segment);
@@ -415,7 +436,7 @@ impl Committer {
     }
 
     /// Ends the open segment if it has records and hands it to the sealer.
-    fn rotate(&mut self) {
+    pub(crate) fn rotate(&mut self) {
         if self.inner.check_writable().is_err() {
             return;
         }

@@ -19,8 +19,9 @@ use serde::Serialize;
 
 use crate::{
     Error,
-    append::{Committer, NewRecord, Outcome, Queue, Ticket},
+    append::{Committer, NewRecord, Outcome, Queue, Ticket, Turn},
     disk::{Disk, RealDisk},
+    env::{Clock, Rng, SystemClock, SystemRng, random},
     main_log::MainLog,
     note::{Checkpoint, VerifierKey},
     recover,
@@ -29,9 +30,6 @@ use crate::{
     statement::Statement,
     wal::WalSegment,
 };
-
-/// Tells the time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// How a ledger is opened.
 #[derive(Clone)]
@@ -46,10 +44,12 @@ pub struct Options {
     pub seal_after: Duration,
     /// A checkpoint is signed at least this often.
     pub heartbeat: Duration,
-    /// Where the time comes from.
-    pub clock: Clock,
     /// Where bytes go.
     pub disk: Arc<dyn Disk>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where keys, salt secrets and file ids come from.
+    pub rng: Arc<dyn Rng>,
 }
 
 impl Options {
@@ -61,8 +61,9 @@ impl Options {
             segment_records: 1 << 17,
             seal_after: Duration::from_secs(60),
             heartbeat: Duration::from_secs(60),
-            clock: Arc::new(Timestamp::now),
             disk: Arc::new(RealDisk),
+            clock: Arc::new(SystemClock),
+            rng: Arc::new(SystemRng),
         }
     }
 }
@@ -136,6 +137,9 @@ pub struct Recovery {
     pub lost: u64,
     /// Records of groups whose writing a crash cut short; they were never acknowledged.
     pub torn: u64,
+    /// Where that group began and was cut off. A device that lost its last write after it said that it was durable leaves the same sight, so
+    /// whoever was told of records from here on, in this segment, must compare.
+    pub unfinished: Option<RecordId>,
     /// What was damaged, in words.
     pub damage: Vec<String>,
 }
@@ -208,6 +212,22 @@ impl Ledger {
     /// [`Error::Locked`] if another process has it; [`Error::Checkpoint`] or [`Error::Log`] if the main log is not what was signed;
     /// [`Error::Origin`] if it is another log's.
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
+        let (mut ledger, Turns { committer, sealer }) = Self::open_in_turns(dir, options)?;
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            let spawned = std::thread::Builder::new().name(name.into()).spawn(body);
+            spawned.map_err(|error| Error::io("start a thread for", dir, error))
+        };
+        ledger.threads.push(spawn("ledger-commit", Box::new(move || committer.run()))?);
+        ledger.threads.push(spawn("ledger-seal", Box::new(move || sealer.run()))?);
+        Ok(ledger)
+    }
+
+    /// Opens the ledger without threads of its own: nothing is written or sealed but in the turns that the caller gives, so a simulator
+    /// decides what happens in which order. Use [`Ledger::submit_with`]; calls that wait would wait for a turn.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_in_turns(dir: &Path, options: Options) -> Result<(Self, Turns), Error> {
         let opened = recover::open(dir, &options)?;
         let next_segment = opened.state.sealed.len() as u32 + opened.state.unsealed.len() as u32;
         let inner = Arc::new(Inner {
@@ -231,14 +251,7 @@ impl Ledger {
         });
         let committer = Committer::new(inner.clone(), opened.epoch, next_segment, opened.records_before);
         let sealer = Sealer::new(inner.clone(), opened.last_statement);
-        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-            let spawned = std::thread::Builder::new().name(name.into()).spawn(body);
-            spawned.map_err(|error| Error::io("start a thread for", dir, error))
-        };
-        let mut ledger = Self { inner, threads: Vec::new() };
-        ledger.threads.push(spawn("ledger-commit", Box::new(move || committer.run()))?);
-        ledger.threads.push(spawn("ledger-seal", Box::new(move || sealer.run()))?);
-        Ok(ledger)
+        Ok((Self { inner, threads: Vec::new() }, Turns { committer, sealer }))
     }
 
     /// Appends a batch, all or nothing; returns its ids, in order, once it is durable. Many threads may call at once: one sync serves them all.
@@ -356,7 +369,7 @@ impl Ledger {
     pub fn checkpoint(&self) -> Result<String, Error> {
         let mut log = self.inner.log.lock();
         if log.checkpoint().is_none() {
-            log.heartbeat((self.inner.options.clock)())?;
+            log.heartbeat(self.inner.options.clock.now())?;
         }
         Ok(log.checkpoint().map(|(_, note)| note.clone()).unwrap_or_default())
     }
@@ -404,6 +417,30 @@ impl Ledger {
     }
 }
 
+/// The two workers of a ledger that was opened without threads.
+pub struct Turns {
+    committer: Committer,
+    sealer: Sealer,
+}
+
+impl Turns {
+    /// Makes one group of what is queued durable; with nothing queued, notes that the ledger is idle. False if there was nothing to commit, or
+    /// too much waits to be sealed first.
+    pub fn commit(&mut self) -> bool {
+        self.committer.turn() == Turn::Done
+    }
+
+    /// Ends the open segment, so that it can be sealed.
+    pub fn end_segment(&mut self) {
+        self.committer.rotate();
+    }
+
+    /// Seals the oldest ended segment; without one, signs the heartbeat checkpoint if that is due. False if nothing was sealed.
+    pub fn seal(&mut self) -> bool {
+        self.sealer.turn()
+    }
+}
+
 impl Drop for Ledger {
     fn drop(&mut self) {
         self.inner.queue.lock().closed = true;
@@ -431,7 +468,7 @@ impl Inner {
 
     pub(crate) fn new_secret(&self) -> Result<SaltSecret, Error> {
         let mut secret = [0; 32];
-        random(&mut secret)?;
+        random(&*self.options.rng, &mut secret)?;
         Ok(SaltSecret::new(secret))
     }
 
@@ -539,11 +576,6 @@ impl Inner {
         let front = readers.front().map(|(_, reader)| reader.clone());
         front.ok_or_else(|| Error::Segment { segment, reason: "its reader is gone".into() })
     }
-}
-
-pub(crate) fn random(bytes: &mut [u8]) -> Result<(), Error> {
-    getrandom::fill(bytes)
-        .map_err(|error| Error::io("read random bytes for", Path::new("a key"), std::io::Error::other(error.to_string())))
 }
 
 /// Bytes of raw records that one read returns, about.

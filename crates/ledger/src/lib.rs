@@ -18,6 +18,7 @@
 //! ```
 mod append; // records in, group commit
 mod disk; // the seam to storage
+mod env; // the seams to time and chance
 mod error;
 mod ledger; // the handle: open, read, wait, status
 mod main_log; // C2SP tlog-tiles
@@ -34,8 +35,9 @@ pub mod wal;
 
 pub use append::{MAX_RECORD, NewRecord, Ticket};
 pub use disk::{Disk, DiskFile, LockFailure, RealDisk};
+pub use env::{Clock, Rng, SystemClock, SystemRng};
 pub use error::Error;
-pub use ledger::{CheckpointStatus, Clock, Ledger, Options, Recovery, Status, StoredRecord};
+pub use ledger::{CheckpointStatus, Ledger, Options, Recovery, Status, StoredRecord, Turns};
 pub use note::{Checkpoint, VerifierKey};
 pub use proof::{ProvenRecord, prove, prove_on, verify_proof};
 pub use statement::{FileHash, Statement};

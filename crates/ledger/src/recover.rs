@@ -1,13 +1,14 @@
 //! What a crash left behind: opens the main log, drops what was never published, takes over the write-ahead log.
 use std::{io, path::Path};
 
-use reeve_record::Hash;
+use reeve_record::{Hash, RecordId};
 use zeroize::Zeroizing;
 
 use crate::{
     Error, LockFailure, Options,
     disk::{Disk, read_all, write_durably},
-    ledger::{Recovery, State, random},
+    env::random,
+    ledger::{Recovery, State},
     main_log::MainLog,
     note::SignerKey,
     statement::Statement,
@@ -36,7 +37,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, Error> {
     }
     disk.sync_dir(dir).map_err(|error| Error::io("write", dir, error))?;
     let lock = lock(disk, dir)?;
-    let key = signing_key(disk, dir, &options.origin)?;
+    let key = signing_key(options, dir)?;
     let mut statements = Statements::default();
     let log = MainLog::open(options.disk.clone(), dir.join("log"), key, |entry| statements.take(entry))?;
     let mut state = State { sealed: statements.sealed, ..State::default() };
@@ -60,7 +61,8 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, Error> {
 }
 
 /// Reads the checkpoint key, or makes it at the first open.
-fn signing_key(disk: &dyn Disk, dir: &Path, origin: &str) -> Result<SignerKey, Error> {
+fn signing_key(options: &Options, dir: &Path) -> Result<SignerKey, Error> {
+    let (disk, origin) = (&*options.disk, &options.origin);
     let path = dir.join("keys/checkpoint.key");
     let key = match read_all(disk, &path, 4096) {
         Ok(bytes) => {
@@ -77,15 +79,15 @@ fn signing_key(disk: &dyn Disk, dir: &Path, origin: &str) -> Result<SignerKey, E
                 return Err(Error::Key { place: path.display().to_string(), reason: reason.into() });
             }
             let mut seed = Zeroizing::new([0; 32]);
-            random(&mut *seed)?;
+            random(&*options.rng, &mut *seed)?;
             let key = SignerKey::new(origin, &seed)?;
             write_durably(disk, &path, key.to_text().as_bytes(), true).map_err(|error| Error::io("write", &path, error))?;
             key
         }
         Err(error) => return Err(Error::io("read", &path, error)),
     };
-    if key.verifier().name() != origin {
-        return Err(Error::Origin { have: key.verifier().name().into(), want: origin.into() });
+    if key.verifier().name() != origin.as_str() {
+        return Err(Error::Origin { have: key.verifier().name().into(), want: origin.clone() });
     }
     let public = dir.join("keys/checkpoint.vkey");
     let text = format!("{}\n", key.verifier());
@@ -161,6 +163,8 @@ fn take_over_wal(
         recovery.lost += lost;
         recovery.records += scan.places.len() as u64 - lost;
         recovery.torn += scan.torn.map_or(0, |(_, records)| u64::from(records));
+        let end = RecordId { segment: found.header.segment, index: scan.places.len() as u32 };
+        recovery.unfinished = recovery.unfinished.or(scan.torn.map(|_| end));
         if scan.places.is_empty() && complete.is_none() {
             // Nothing was ever acknowledged from it; its number is used again.
             disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
@@ -197,7 +201,7 @@ fn replace_missing(
     let mut header = next.header.clone();
     header.segment = segment;
     header.records_before = 0;
-    random(&mut header.file_id)?;
+    random(&*options.rng, &mut header.file_id)?;
     let wal = WalSegment::create(&*options.disk, path, header)?;
     *wal.places.write() = vec![wal::Place::default(); records as usize];
     state.unsealed.push_back(wal.into());

@@ -59,34 +59,43 @@ impl Inner {
         }
     }
 
-    /// Keeps segments from piling up when they are written faster than sealed; fails if sealing fails.
-    pub(crate) fn wait_for_sealer(&self) -> Result<(), Error> {
-        let behind = || self.closed_segments.load(Ordering::Acquire) as usize >= self.state.read().sealed.len() + UNSEALED_MAX;
-        if !behind() {
-            return Ok(());
-        }
-        let mut seal = self.seal.lock();
-        while behind() {
-            if let Some(problem) = &seal.problem {
-                return Err(problem.clone());
+    /// Keeps segments from piling up when they are written faster than sealed; returns at once where sealing fails.
+    pub(crate) fn wait_for_sealer(&self) {
+        if self.sealer_is_behind() {
+            let mut seal = self.seal.lock();
+            while self.sealer_is_behind() && seal.problem.is_none() && !seal.closed {
+                self.seal_changed.wait_for(&mut seal, Duration::from_secs(1));
             }
-            if seal.closed {
-                return Err(Error::Closed);
-            }
-            self.seal_changed.wait_for(&mut seal, Duration::from_secs(1));
         }
-        Ok(())
+    }
+
+    /// Whether too much waits to be sealed, and it is worth waiting.
+    pub(crate) fn must_wait_for_sealer(&self) -> bool {
+        self.sealer_is_behind() && {
+            let seal = self.seal.lock();
+            seal.problem.is_none() && !seal.closed
+        }
+    }
+
+    /// Fails if too much waits to be sealed and sealing fails.
+    pub(crate) fn check_sealer(&self) -> Result<(), Error> {
+        if self.sealer_is_behind() { Err(self.seal.lock().problem.clone().unwrap_or(Error::Closed)) } else { Ok(()) }
+    }
+
+    fn sealer_is_behind(&self) -> bool {
+        self.closed_segments.load(Ordering::Acquire) as usize >= self.state.read().sealed.len() + UNSEALED_MAX
     }
 }
 
-/// The thread that seals and signs.
+/// The one who seals and signs.
 pub(crate) struct Sealer {
     inner: Arc<Inner>,
     /// Leaf hash of the last statement in the main log.
     previous: Hash,
     /// A statement that may already be published although the disk reported a failure. It is tried again with the same bytes, never others.
     staged: Option<Statement>,
-    last_checkpoint: Option<Instant>,
+    /// When it was signed, by [`Clock::elapsed`](crate::Clock::elapsed).
+    last_checkpoint: Option<Duration>,
     pause: Duration,
 }
 
@@ -96,30 +105,38 @@ impl Sealer {
     }
 
     pub(crate) fn run(mut self) {
-        loop {
-            if self.inner.seal.lock().closed {
-                return;
-            }
-            let outcome = match self.next_segment() {
-                Some(wal) => self.seal(&wal).map(|()| true),
-                None => self.heartbeat().map(|()| false),
-            };
-            let mut seal = self.inner.seal.lock();
-            seal.attempts += 1;
-            let busy = matches!(outcome, Ok(true));
-            self.pause = if outcome.is_err() { (self.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE) } else { Duration::ZERO };
-            if let Err(error) = &outcome {
-                tracing::error!(code = error.code(), %error, "sealing failed and will be tried again");
-            }
-            seal.problem = outcome.err();
-            self.inner.seal_changed.notify_all();
-            if !busy && !seal.closed && !std::mem::take(&mut seal.hurry) {
-                let wait = if self.pause > Duration::ZERO { self.pause } else { self.until_heartbeat() };
-                let deadline = Instant::now() + wait;
-                while !seal.closed && !seal.hurry && !self.inner.seal_changed.wait_until(&mut seal, deadline).timed_out() {}
-                seal.hurry = false;
+        while !self.inner.seal.lock().closed {
+            if !self.turn() {
+                self.rest();
             }
         }
+    }
+
+    /// One turn, without waiting: seals the oldest segment that has ended, or signs a heartbeat if that is due. Whether it sealed one.
+    pub(crate) fn turn(&mut self) -> bool {
+        let outcome = match self.next_segment() {
+            Some(wal) => self.seal(&wal).map(|()| true),
+            None => self.heartbeat().map(|()| false),
+        };
+        let sealed = matches!(outcome, Ok(true));
+        self.pause = if outcome.is_err() { (self.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE) } else { Duration::ZERO };
+        if let Err(error) = &outcome {
+            tracing::error!(code = error.code(), %error, "sealing failed and will be tried again");
+        }
+        let mut seal = self.inner.seal.lock();
+        seal.attempts += 1;
+        seal.problem = outcome.err();
+        self.inner.seal_changed.notify_all();
+        sealed
+    }
+
+    /// Waits for the next heartbeat, or out the pause after a failure, unless there is a hurry.
+    fn rest(&self) {
+        let wait = if self.pause > Duration::ZERO { self.pause } else { self.until_heartbeat() };
+        let deadline = Instant::now() + wait;
+        let mut seal = self.inner.seal.lock();
+        while !seal.closed && !seal.hurry && !self.inner.seal_changed.wait_until(&mut seal, deadline).timed_out() {}
+        seal.hurry = false;
     }
 
     /// The oldest segment that takes no more records.
@@ -136,8 +153,8 @@ impl Sealer {
         };
         self.staged = Some(statement.clone());
         let entry = statement.to_text();
-        self.inner.log.lock().append(entry.as_bytes(), (self.inner.options.clock)())?;
-        self.last_checkpoint = Some(Instant::now());
+        self.inner.log.lock().append(entry.as_bytes(), self.inner.options.clock.now())?;
+        self.last_checkpoint = Some(self.inner.options.clock.elapsed());
         self.staged = None;
         self.previous = statement.leaf_hash();
         {
@@ -164,7 +181,7 @@ impl Sealer {
             records: written.records,
             raw_bytes: written.raw_bytes,
             received: written.received,
-            sealed_at: text::floor((self.inner.options.clock)()),
+            sealed_at: text::floor(self.inner.options.clock.now()),
             root: written.root,
             previous: self.previous,
             salts: header.secret.commitment(),
@@ -178,13 +195,14 @@ impl Sealer {
         if !self.until_heartbeat().is_zero() {
             return Ok(());
         }
-        self.inner.log.lock().heartbeat((self.inner.options.clock)())?;
-        self.last_checkpoint = Some(Instant::now());
+        self.inner.log.lock().heartbeat(self.inner.options.clock.now())?;
+        self.last_checkpoint = Some(self.inner.options.clock.elapsed());
         Ok(())
     }
 
     fn until_heartbeat(&self) -> Duration {
-        self.last_checkpoint.map_or(Duration::ZERO, |last| self.inner.options.heartbeat.saturating_sub(last.elapsed()))
+        let age = |last| self.inner.options.clock.elapsed().saturating_sub(last);
+        self.last_checkpoint.map_or(Duration::ZERO, |last| self.inner.options.heartbeat.saturating_sub(age(last)))
     }
 }
 

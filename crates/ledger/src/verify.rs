@@ -92,6 +92,8 @@ pub struct Report {
     pub open_records: u64,
     /// Records the batch statements declare as lost before they were sealed.
     pub lost_records: u64,
+    /// … and which those are.
+    pub lost: Vec<RecordRange>,
     /// What is not as it was sealed.
     pub faults: Vec<Fault>,
 }
@@ -118,6 +120,7 @@ pub fn verify(dir: &Path, options: &VerifyOptions, progress: &mut dyn FnMut(Prog
         records: 0,
         open_records: 0,
         lost_records: 0,
+        lost: Vec::new(),
         faults: Vec::new(),
     };
     let key = trusted_key(disk, dir, options, &mut report);

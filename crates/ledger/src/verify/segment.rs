@@ -30,6 +30,7 @@ impl Chains {
 
 pub(super) fn verify(disk: &dyn Disk, dir: &Path, statement: &Statement, chains: &mut Chains, report: &mut Report) {
     let segment = statement.segment;
+    report.lost.extend(statement.lost.iter().map(|(first, count)| RecordRange { segment, first: *first, count: *count }));
     report.lost_records += statement.lost.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
     let before = report.faults.len();
     let folder = dir.join("segments");
