@@ -231,7 +231,11 @@ impl Committer {
             self.inner.queue.lock().rotations_done = wanted;
             self.inner.rotated.notify_all();
         }
-        if closed { Turn::Closed } else { done }
+        if closed {
+            self.mark();
+            return Turn::Closed;
+        }
+        done
     }
 
     /// The next group, the rotations to be done after it, and whether it is the last.
@@ -278,7 +282,7 @@ impl Committer {
     }
 
     fn commit_group(&mut self, group: Vec<Pending>) {
-        match self.write_group(&group) {
+        match self.write_group_from_reserve(&group) {
             Ok(mut first) => {
                 for pending in group {
                     let count = pending.batch.len() as u32;
@@ -296,9 +300,20 @@ impl Committer {
         }
     }
 
+    /// Writes a group; on a full disk once more, if the reserve is for that.
+    fn write_group_from_reserve(&mut self, group: &[Pending]) -> Result<RecordId, Error> {
+        match self.write_group(group) {
+            Err(Error::DiskFull { .. }) if self.inner.reserve.give_back() && self.inner.reserve.serves_records() => {
+                self.write_group(group)
+            }
+            written => written,
+        }
+    }
+
     /// Writes a group as one frame and makes it durable; the id of its first record.
     fn write_group(&mut self, group: &[Pending]) -> Result<RecordId, Error> {
         self.inner.check_writable()?;
+        self.inner.reserve.check()?;
         self.inner.check_sealer()?;
         self.open_segment()?;
         let Some(mut open) = self.open.take() else { return Err(Error::Closed) };

@@ -35,6 +35,8 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// Reads at `offset`; fewer bytes than asked only at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Takes room for `length` bytes from the file system, from the start of an empty file, all or nothing.
+    fn allocate(&self, length: u64) -> io::Result<()>;
     /// Cuts the file.
     fn truncate(&self, length: u64) -> io::Result<()>;
     /// Length in bytes.
@@ -145,6 +147,14 @@ impl DiskFile for RealFile {
             }
         }
         Ok(read)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, length) {
+            // A file system that cannot promise room still gives it to what is written.
+            Err(rustix::io::Errno::OPNOTSUPP) => io::copy(&mut io::repeat(0).take(length), &mut &self.0).map(|_| ()),
+            allocated => allocated.map_err(Into::into),
+        }
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {

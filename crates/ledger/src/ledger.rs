@@ -24,6 +24,7 @@ use crate::{
     env::{Clock, Rng, SystemClock, SystemRng, random},
     main_log::MainLog,
     note::{Checkpoint, VerifierKey},
+    pressure::{Priority, Reserve},
     recover,
     seal::{SealState, Sealer},
     segment::SegmentReader,
@@ -44,6 +45,10 @@ pub struct Options {
     pub seal_after: Duration,
     /// A checkpoint is signed at least this often.
     pub heartbeat: Duration,
+    /// Bytes set aside, so that a full disk can be lived through; 0 sets none aside. See [`Priority`].
+    pub reserve: u64,
+    /// What the reserve is for.
+    pub priority: Priority,
     /// Where bytes go.
     pub disk: Arc<dyn Disk>,
     /// Where the time comes from.
@@ -61,6 +66,8 @@ impl Options {
             segment_records: 1 << 17,
             seal_after: Duration::from_secs(60),
             heartbeat: Duration::from_secs(60),
+            reserve: 0,
+            priority: Priority::Record,
             disk: Arc::new(RealDisk),
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
@@ -109,6 +116,8 @@ pub struct Status {
     pub durable_end: RecordId,
     /// Why the ledger takes no more records, if it does not.
     pub read_only: Option<String>,
+    /// What a full disk makes the ledger do, if it does; it ends by itself when there is room.
+    pub pressure: Option<String>,
     /// Why the last attempt to seal failed; it is tried again.
     pub seal_problem: Option<String>,
     /// The latest checkpoint.
@@ -184,6 +193,7 @@ pub(crate) struct Inner {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) state: RwLock<State>,
     pub(crate) recovery: Recovery,
+    pub(crate) reserve: Reserve,
 
     pub(crate) queue: Mutex<Queue>,
     pub(crate) queue_has_work: Condvar,
@@ -236,6 +246,7 @@ impl Ledger {
             options,
             state: RwLock::new(opened.state),
             recovery: opened.recovery,
+            reserve: opened.reserve,
             queue: Mutex::default(),
             queue_has_work: Condvar::new(),
             queue_has_space: Condvar::new(),
@@ -410,6 +421,7 @@ impl Ledger {
             lost_records: state.sealed.iter().map(|sealed| u64::from(sealed.lost)).sum(),
             durable_end: self.durable_end(),
             read_only: state.failed.as_ref().map(Error::to_string),
+            pressure: self.inner.reserve.pressure(),
             seal_problem,
             last_checkpoint,
             recovery: self.inner.recovery.clone(),

@@ -23,6 +23,7 @@ mod error;
 mod ledger; // the handle: open, read, wait, status
 mod main_log; // C2SP tlog-tiles
 mod note; // signed notes and checkpoints
+mod pressure; // a full disk
 mod proof; // of one record, for anyone
 mod recover; // what a crash left behind
 mod seal; // full segments to Parquet, batch statements to the main log
@@ -39,6 +40,7 @@ pub use env::{Clock, Rng, SystemClock, SystemRng};
 pub use error::Error;
 pub use ledger::{CheckpointStatus, Ledger, Options, Recovery, Status, StoredRecord, Turns};
 pub use note::{Checkpoint, VerifierKey};
+pub use pressure::Priority;
 pub use proof::{ProvenRecord, prove, prove_on, verify_proof};
 pub use statement::{FileHash, Statement};
 pub use verify::{Fault, Progress, RecordRange, Report, VerifyOptions, verify};

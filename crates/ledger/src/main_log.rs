@@ -158,11 +158,14 @@ impl MainLog {
 
     fn write(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         let path = self.dir.join(name);
-        let mut made = write_durably(&*self.disk, &path, content, false);
-        if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            made = self.create_parents(name).and_then(|()| write_durably(&*self.disk, &path, content, false));
-        }
-        made.map_err(|error| Error::io("write", &path, error))
+        let write = || {
+            // Missing, or made by a process that did not live to make its name durable.
+            if self.disk.list(path.parent().unwrap_or(&self.dir))?.is_empty() {
+                self.create_parents(name)?;
+            }
+            write_durably(&*self.disk, &path, content, false)
+        };
+        write().map_err(|error| Error::io("write", &path, error))
     }
 
     fn create_parents(&self, name: &str) -> io::Result<()> {

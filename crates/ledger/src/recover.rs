@@ -1,16 +1,17 @@
 //! What a crash left behind: opens the main log, drops what was never published, takes over the write-ahead log.
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 use reeve_record::{Hash, RecordId};
 use zeroize::Zeroizing;
 
 use crate::{
-    Error, LockFailure, Options,
+    DiskFile, Error, LockFailure, Options,
     disk::{Disk, read_all, write_durably},
     env::random,
     ledger::{Recovery, State},
     main_log::MainLog,
     note::SignerKey,
+    pressure::Reserve,
     statement::Statement,
     wal::{self, HEADER_LENGTH, Header, WalSegment},
 };
@@ -20,6 +21,7 @@ pub(crate) struct Opened {
     pub(crate) state: State,
     pub(crate) log: MainLog,
     pub(crate) recovery: Recovery,
+    pub(crate) reserve: Reserve,
     pub(crate) lock: Box<dyn Send + Sync>,
     /// Leaf hash of the last statement; zeros if there is none.
     pub(crate) last_statement: Hash,
@@ -31,12 +33,9 @@ pub(crate) struct Opened {
 
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, Error> {
     let disk = &*options.disk;
-    for folder in ["", "keys", "log", "segments", "wal"] {
-        let path = dir.join(folder);
-        disk.create_dir(&path).map_err(|error| Error::io("create", &path, error))?;
-    }
-    disk.sync_dir(dir).map_err(|error| Error::io("write", dir, error))?;
+    create_folders(disk, dir)?;
     let lock = lock(disk, dir)?;
+    let reserve = Reserve::open(options.disk.clone(), options.clock.clone(), dir, options.reserve, options.priority)?;
     let key = signing_key(options, dir)?;
     let mut statements = Statements::default();
     let log = MainLog::open(options.disk.clone(), dir.join("log"), key, |entry| statements.take(entry))?;
@@ -45,11 +44,29 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, Error> {
     let mut recovery = Recovery::default();
     let mut epoch = statements.epoch;
     let mut records_before = state.sealed.last().map_or(0, |sealed| sealed.records);
-    take_over_wal(options, dir, &mut state, &mut recovery, &mut epoch, &mut records_before)?;
+    take_over_wal(options, dir, &reserve, &mut state, &mut recovery, &mut epoch, &mut records_before)?;
     for damage in &recovery.damage {
         tracing::error!(%damage, "the write-ahead log is damaged");
     }
-    Ok(Opened { state, log, recovery, lock, last_statement: statements.last, epoch: epoch + 1, records_before })
+    Ok(Opened { state, log, recovery, reserve, lock, last_statement: statements.last, epoch: epoch + 1, records_before })
+}
+
+/// Makes the folders, durable with their names. Those of the folders above are made durable each time: an earlier process may have made
+/// them and not lived to do it, and whatever is stored below would go with them.
+fn create_folders(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    for folder in ["", "keys", "log", "segments", "wal"] {
+        let path = dir.join(folder);
+        disk.create_dir(&path).map_err(|error| Error::io("create", &path, error))?;
+    }
+    for folder in dir.ancestors() {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        match disk.sync_dir(folder) {
+            // Not ours to open, so we did not make anything in it either.
+            Err(error) if folder != dir && error.kind() == io::ErrorKind::PermissionDenied => break,
+            synced => synced.map_err(|error| Error::io("write", folder, error))?,
+        }
+    }
+    Ok(())
 }
 
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, Error> {
@@ -120,15 +137,23 @@ impl Statements {
     }
 }
 
-/// Segment files that no statement names, and temporary files: a crash came before they were published. The WAL still has their records.
+/// Segment files that no statement names, and temporary files: a crash came before they were published. The WAL still has their records;
+/// where it has not, they were published, and it is the log that is not what it was. Then nothing is touched.
 fn remove_unpublished(disk: &dyn Disk, dir: &Path, sealed: u32) -> Result<(), Error> {
-    let folder = dir.join("segments");
+    let (folder, wal) = (dir.join("segments"), dir.join("wal"));
+    let waiting = disk.list(&wal).map_err(|error| Error::io("list", &wal, error))?;
     for name in disk.list(&folder).map_err(|error| Error::io("list", &folder, error))? {
         let published = name.split_once('.').is_some_and(|(number, kind)| {
             ["parquet", "map"].contains(&kind) && number.parse().is_ok_and(|number: u32| number < sealed)
         });
         if !published {
             let path = folder.join(&name);
+            if let Some(number) = name.strip_suffix(".parquet")
+                && !waiting.contains(&format!("{number}.wal"))
+            {
+                let reason = "it was sealed, but the log does not reach it: the log is older than the segments, restore the newer one from a copy";
+                return Err(Error::Log { place: path.display().to_string(), reason: reason.into() });
+            }
             disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
         }
     }
@@ -138,6 +163,7 @@ fn remove_unpublished(disk: &dyn Disk, dir: &Path, sealed: u32) -> Result<(), Er
 fn take_over_wal(
     options: &Options,
     dir: &Path,
+    reserve: &Reserve,
     state: &mut State,
     recovery: &mut Recovery,
     epoch: &mut u64,
@@ -170,15 +196,26 @@ fn take_over_wal(
             disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
             continue;
         }
-        if scan.torn.is_some() {
-            // Cut, so that the file is whole when its successor says that it must be.
-            let cut = found.file.truncate(scan.end).and_then(|()| found.file.sync());
-            cut.map_err(|error| Error::io("repair", &path, error))?;
-        }
+        // The last group may be what a failed sync left in the page cache: there to be read, and gone with the power. So what nobody knew to
+        // be durable is written anew, without an unfinished group, before it counts as taken over and the next file's head says that it must be there.
+        let file = if complete.is_some() || (scan.marked && scan.torn.is_none()) {
+            found.file.clone()
+        } else {
+            repair(options, reserve, &path, &*found.file, scan.end)?
+        };
         *records_before = scan.places.len() as u32;
-        state.unsealed.push_back(WalSegment::new(found.header.clone(), path, found.file.clone(), scan.places).into());
+        state.unsealed.push_back(WalSegment::new(found.header.clone(), path, file, scan.places).into());
     }
     Ok(())
+}
+
+/// Writes a WAL file anew, if need be with the room that was set aside.
+fn repair(options: &Options, reserve: &Reserve, path: &Path, file: &dyn DiskFile, end: u64) -> Result<Arc<dyn DiskFile>, Error> {
+    let rewrite = || wal::rewrite(&*options.disk, path, file, end).map_err(|error| Error::io("repair", path, error));
+    match rewrite() {
+        Err(Error::DiskFull { .. }) if reserve.give_back() => rewrite(),
+        written => written,
+    }
 }
 
 /// Stands in for a WAL file that is gone, so that its records are sealed as lost under their own numbers.
@@ -218,6 +255,11 @@ struct WalFile {
 fn wal_files(disk: &dyn Disk, dir: &Path, sealed: u32) -> Result<Vec<WalFile>, Error> {
     let folder = dir.join("wal");
     let names = disk.list(&folder).map_err(|error| Error::io("list", &folder, error))?;
+    for name in names.iter().filter(|name| name.ends_with(".tmp")) {
+        // A copy that was not finished; the file is there under its own name.
+        let path = folder.join(name);
+        disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+    }
     let numbered: Vec<(u32, String)> =
         names.into_iter().filter_map(|name| Some((name.strip_suffix(".wal")?.parse().ok()?, name))).collect();
     let mut files = Vec::new();

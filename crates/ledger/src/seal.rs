@@ -114,9 +114,11 @@ impl Sealer {
 
     /// One turn, without waiting: seals the oldest segment that has ended, or signs a heartbeat if that is due. Whether it sealed one.
     pub(crate) fn turn(&mut self) -> bool {
-        let outcome = match self.next_segment() {
-            Some(wal) => self.seal(&wal).map(|()| true),
-            None => self.heartbeat().map(|()| false),
+        self.inner.reserve.refill();
+        let outcome = match self.work() {
+            // What was taken is sealed with the room that was set aside.
+            Err(Error::DiskFull { .. }) if self.inner.reserve.give_back() => self.work(),
+            outcome => outcome,
         };
         let sealed = matches!(outcome, Ok(true));
         self.pause = if outcome.is_err() { (self.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE) } else { Duration::ZERO };
@@ -128,6 +130,14 @@ impl Sealer {
         seal.problem = outcome.err();
         self.inner.seal_changed.notify_all();
         sealed
+    }
+
+    /// Seals the oldest segment that has ended, or signs a heartbeat if that is due. Whether it sealed one.
+    fn work(&mut self) -> Result<bool, Error> {
+        match self.next_segment() {
+            Some(wal) => self.seal(&wal).map(|()| true),
+            None => self.heartbeat().map(|()| false),
+        }
     }
 
     /// Waits for the next heartbeat, or out the pause after a failure, unless there is a hurry.

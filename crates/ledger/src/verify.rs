@@ -172,7 +172,13 @@ fn verify_wal(disk: &dyn Disk, dir: &Path, sealed: u32, report: &mut Report) -> 
         let Ok(file) = disk.open(&folder.join(name)) else { continue };
         let mut head = vec![0; HEADER_LENGTH];
         let read = file.read_at(&mut head, 0).unwrap_or(0);
-        let complete = next.take().filter(|(number, _)| *number == segment + 1).map(|(_, records)| records);
+        let complete = next.take().and_then(|(number, records)| {
+            let follows = number == segment + 1;
+            if !follows {
+                missing_wal(disk, dir, number - 1, records, report);
+            }
+            follows.then_some(records)
+        });
         let mut fault = |what: String, records: Vec<RecordRange>| {
             let hint = "these records were acknowledged and are not sealed; compare with what the source still has".into();
             report.faults.push(Fault { code: "LEDGER-025", what, place: format!("wal/{name}"), records, hint });
@@ -206,7 +212,24 @@ fn verify_wal(disk: &dyn Disk, dir: &Path, sealed: u32, report: &mut Report) -> 
             }
         }
     }
+    if let Some((number, records)) = next.filter(|(number, _)| *number > sealed) {
+        missing_wal(disk, dir, number - 1, records, report);
+    }
     Ok(())
+}
+
+/// A file of the write-ahead log is not there, though the next one says how many records it holds.
+fn missing_wal(disk: &dyn Disk, dir: &Path, segment: u32, records: u32, report: &mut Report) {
+    // Sealed meanwhile, if its segment file is there.
+    if disk.open(&crate::segment::segment_path(&dir.join("segments"), segment)).is_err() {
+        report.faults.push(Fault {
+            code: "LEDGER-025",
+            what: format!("it is missing with {records} records"),
+            place: format!("wal/{segment:08}.wal"),
+            records: vec![RecordRange { segment, first: 0, count: records }],
+            hint: "these records were acknowledged and are not sealed; compare with what the source still has".into(),
+        });
+    }
 }
 
 /// Ascending indexes as ranges.

@@ -1,5 +1,9 @@
 //! Write-ahead log files: one per segment, one frame per group commit. Format: `docs/spec/wal.md`.
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use crc32fast::Hasher;
@@ -222,6 +226,8 @@ pub struct Scan {
     pub damage: Vec<(u64, String)>,
     /// Records in an unfinished last group, which was never acknowledged, and its offset.
     pub torn: Option<(u64, u32)>,
+    /// Whether a mark follows the last group: whoever wrote it knew that the group was durable.
+    pub marked: bool,
 }
 
 /// Reads all frames of a file. Never fails on content: what is damaged is named, and the scan finds the next frame behind it.
@@ -260,6 +266,7 @@ pub fn scan(file: &dyn DiskFile, header: &Header, complete: Option<u32>) -> io::
             }
             scan.places.resize(frame.first as usize, Place::default());
         }
+        scan.marked = frame.kind == Kind::Mark;
         if frame.kind == Kind::Records {
             let (places, problem) = read_group(file, &seed, at, &frame)?;
             last = Some((at, frame.count, places, problem));
@@ -269,6 +276,27 @@ pub fn scan(file: &dyn DiskFile, header: &Header, complete: Option<u32>) -> io::
     }
     finish(&mut scan, last, complete);
     Ok(scan)
+}
+
+/// Writes the first `end` bytes of a file anew under its own path, durable with its name; either the old or the new file is there at any time.
+pub(crate) fn rewrite(disk: &dyn Disk, path: &Path, file: &dyn DiskFile, end: u64) -> io::Result<Arc<dyn DiskFile>> {
+    let temporary = path.with_extension("tmp");
+    let copy = disk.create(&temporary, true)?;
+    let mut block = vec![0; end.min(1 << 20) as usize];
+    let mut at = 0;
+    while at < end {
+        let wanted = block.len().min((end - at) as usize);
+        let read = file.read_at(&mut block[..wanted], at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        copy.append(&block[..read])?;
+        at += read as u64;
+    }
+    copy.sync()?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(path.parent().unwrap_or(path))?;
+    Ok(copy)
 }
 
 /// Takes over the group set aside: something valid lies behind it, so it was durable, and what is bad in it is damage.
@@ -328,7 +356,7 @@ fn read_group(file: &dyn DiskFile, seed: &Hasher, offset: u64, frame: &Frame) ->
 
 /// Looks for the next frame behind damage. Zero pages and rubbish are skipped: only a checksum for this place of this file counts.
 fn find_frame(file: &dyn DiskFile, seed: &Hasher, from: u64, length: u64, expected: u32) -> io::Result<Option<u64>> {
-    let mut window = vec![0; 1 << 20];
+    let mut window = vec![0; (length - from).min(1 << 20) as usize];
     let mut at = from;
     while at < length {
         let read = file.read_at(&mut window, at)?;

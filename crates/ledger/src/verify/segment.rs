@@ -301,6 +301,10 @@ impl DiskFile for Mended {
         Ok(read)
     }
 
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn truncate(&self, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }

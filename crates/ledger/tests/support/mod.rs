@@ -240,6 +240,10 @@ impl DiskFile for MemoryFile {
         Ok(count)
     }
 
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.append(&vec![0; length as usize])
+    }
+
     fn truncate(&self, length: u64) -> io::Result<()> {
         self.disk.write(|model| {
             model.inodes[self.inode].content.truncate(length as usize);
