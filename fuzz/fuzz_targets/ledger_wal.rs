@@ -47,6 +47,10 @@ impl DiskFile for Memory {
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)
     }
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn truncate(&self, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -68,9 +68,11 @@ impl Reserve {
     /// The disk is full: gives the bytes back to it. True if there were any, so that it is worth trying again at once.
     pub(crate) fn give_back(&self) -> bool {
         let mut state = self.state.lock();
-        let held = *state == State::Held;
+        if *state != State::Held {
+            return false;
+        }
         *state = State::GivenBack(self.clock.elapsed());
-        if !held || self.bytes == 0 {
+        if self.bytes == 0 {
             return false;
         }
         tracing::error!(bytes = self.bytes, "the disk is full: the reserve is in use");

@@ -1,4 +1,5 @@
 //! The independent reader: recomputes everything from stored bytes, trusts only the key, and says which records it cannot vouch for.
+mod against;
 mod log;
 mod segment;
 
@@ -19,13 +20,15 @@ use crate::{
 pub struct VerifyOptions {
     /// The key one trusts. Without one the folder's own is taken, which shows damage but not a log rewritten as a whole.
     pub key: Option<VerifierKey>,
+    /// Checkpoints kept elsewhere, as signed note text: the log must continue each.
+    pub against: Vec<String>,
     /// Where bytes come from.
     pub disk: Arc<dyn Disk>,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { key: None, disk: Arc::new(RealDisk) }
+        Self { key: None, against: Vec::new(), disk: Arc::new(RealDisk) }
     }
 }
 
@@ -126,6 +129,9 @@ pub fn verify(dir: &Path, options: &VerifyOptions, progress: &mut dyn FnMut(Prog
     let key = trusted_key(disk, dir, options, &mut report);
     let log = log::verify(disk, dir, key.as_ref(), &mut report);
     report.log_size = log.size;
+    for note in &options.against {
+        against::check(disk, dir, key.as_ref(), note, &log.statements, &mut report);
+    }
     let mut chains = segment::Chains::default();
     let total = log.statements.len() as u32;
     for (number, statement) in (0..).zip(&log.statements) {

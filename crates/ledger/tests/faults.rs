@@ -16,7 +16,7 @@ fn open(disk: &MemoryDisk) -> Result<Ledger, reeve_ledger::Error> {
 }
 
 fn report(disk: &MemoryDisk) -> Report {
-    let options = VerifyOptions { key: None, disk: Arc::new(disk.clone()) };
+    let options = VerifyOptions { disk: Arc::new(disk.clone()), ..VerifyOptions::default() };
     verify(Path::new(DIR), &options, &mut |_| {}).unwrap()
 }
 

@@ -5,6 +5,7 @@
 
 mod disk;
 mod model;
+mod pressure;
 mod random;
 mod run;
 mod script;
@@ -130,6 +131,11 @@ fn the_disk_may_fill_anywhere() {
     }
     assert!(sector > 50, "the script writes more than {sector} sectors");
     eprintln!("torture: disk full at {met} of {sector} offsets of 512 bytes: nothing acknowledged was lost, and it resumed");
+}
+
+#[test]
+fn records_give_way_to_the_audit_and_both_resume() {
+    pressure::records_give_way_first();
 }
 
 /// The tester tested: a disk that only says that it synced must be found out.
