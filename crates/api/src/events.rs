@@ -98,19 +98,15 @@ pub async fn search(
     let gate = Arc::clone(&app);
     let scoped = blocking(move || Ok(gate.access.ask(&person, Action::SearchEvents, detail, request)?)).await?;
     let answer = app.reads.search(&scoped)?;
-    let lines =
-        stream::unfold((answer, Digest::default(), Some(scoped), app), async |(mut answer, mut digest, mut scoped, app)| {
-            let Some(part) = answer.next().await else {
-                note_answer(&app, scoped.take(), digest);
-                return None;
-            };
-            let mut out = Vec::new();
-            match part {
-                Ok(part) => lines_of(part, &mut digest, &mut out),
-                Err(error) => push(&mut out, &json!({ "type": "error", "error": of_lake(error).fault().error })),
-            }
-            Some((Ok::<_, Infallible>(Bytes::from(out)), (answer, digest, scoped, app)))
-        });
+    let sent = Sent { app, scoped: Some(scoped), digest: Digest::default() };
+    let lines = stream::unfold((answer, sent), async |(mut answer, mut sent)| {
+        let mut out = Vec::new();
+        match answer.next().await? {
+            Ok(part) => lines_of(part, &mut sent.digest, &mut out),
+            Err(error) => push(&mut out, &json!({ "type": "error", "error": of_lake(error).fault().error })),
+        }
+        Some((Ok::<_, Infallible>(Bytes::from(out)), (answer, sent)))
+    });
     // Fused: the compressing layer asks once more after the end.
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines.fuse())).into_response())
 }
@@ -183,6 +179,19 @@ async fn range(
     let range = Range { query: query.q, from: query.from, to: query.to, parts };
     let gate = Arc::clone(app);
     blocking(move || Ok(gate.access.ask(&person, Action::SearchEvents, detail, range)?)).await
+}
+
+/// What a streamed answer has given so far. Recorded when the stream ends, and also when the client breaks it off: what was sent was seen.
+struct Sent<T> {
+    app: Arc<App>,
+    scoped: Option<Scoped<T>>,
+    digest: Digest,
+}
+
+impl<T> Drop for Sent<T> {
+    fn drop(&mut self) {
+        note_answer(&self.app, self.scoped.take(), std::mem::take(&mut self.digest));
+    }
 }
 
 fn note_answer<T>(app: &App, scoped: Option<Scoped<T>>, digest: Digest) {

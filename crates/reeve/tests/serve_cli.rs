@@ -10,6 +10,8 @@ mod support;
 
 use std::{fs, path::Path, time::Duration};
 
+use reeve_ledger::{Ledger, Options};
+use reeve_record::RecordId;
 use serde_json::{Value, json};
 use support::{Client, Ran, SCANNER, SCANNER_RULE, Server, first_account, reeve, reeve_with, within, write};
 
@@ -293,6 +295,49 @@ fn a_restart_gives_the_same_rows_none_doubled_and_every_proof_holds() {
         "{checkpoint}"
     );
     reeve(["ledger", "verify", "--key", key.to_str().unwrap(), "--data", data_of(&data)]).ended(0);
+}
+
+/// The acts in the audit ledger, in order.
+fn audited(data: &Path) -> Vec<(RecordId, Value)> {
+    let folder = data.join("audit");
+    let origin = match Ledger::open(&folder, Options::new("any")) {
+        Err(reeve_ledger::Error::Origin { have, .. }) => have,
+        other => panic!("the folder's key is for its own origin: {:?}", other.err()),
+    };
+    let ledger = Ledger::open(&folder, Options::new(origin)).unwrap();
+    let (mut next, mut acts) = (RecordId::default(), Vec::new());
+    loop {
+        let records = ledger.read_from(next, 1000).unwrap();
+        let Some(last) = records.last() else { return acts };
+        next = RecordId { index: last.id.index + 1, ..last.id };
+        acts.extend(records.iter().map(|record| (record.id, serde_json::from_slice(&record.raw).unwrap())));
+    }
+}
+
+#[test]
+fn status_evidence_and_a_stream_broken_off_are_in_the_audit_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = Server::start(&data, &[]);
+    let (status, answer) = server.ingest("app", &lines(20_000, "audited"));
+    assert_eq!(status, 200, "{answer}");
+    let client = Client::signed_in(&server, &data);
+    within(PATIENCE, "all are found", || (count(&client, "audited") == Some(20_000)).then_some(()));
+    client.get("/status", &[]);
+    client.get("/records/0-7/evidence", &[]);
+    client.break_off("/search?q=audited&limit=20000", 20_000);
+    // The server notices that nobody reads on only when it writes.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(server.stop(), 0);
+
+    let acts = audited(&data);
+    let find = |wanted: &dyn Fn(&Value) -> bool| acts.iter().rev().find(|(_, act)| wanted(act));
+    assert!(find(&|act| act["act"] == "read_status" && act["granted"] == true).is_some(), "{acts:?}");
+    assert!(find(&|act| act["act"] == "check_evidence" && act["detail"]["evidence"] == "0-7").is_some(), "{acts:?}");
+    let (asked, _) = find(&|act| act["detail"]["limit"] == 20_000).unwrap();
+    let (_, answered) = find(&|act| act["act"] == "answer" && act["to"] == asked.to_string()).expect("rows sent are recorded");
+    let rows = answered["rows"].as_u64().unwrap();
+    assert!(rows > 0 && rows < 20_000, "some rows were sent, not all: {rows}");
 }
 
 #[test]

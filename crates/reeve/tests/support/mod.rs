@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -26,7 +26,7 @@ pub(crate) fn binary() -> PathBuf {
 /// A path in the shared data; `None`, with a line that says so, where there is none.
 pub(crate) fn data(path: &str) -> Option<PathBuf> {
     let root = std::env::var_os("REEVE_SHARED_DATA")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")), PathBuf::from);
+        .map_or_else(|| PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/../../../shared/data"), PathBuf::from);
     let path = root.join(path);
     if path.exists() {
         return Some(path);
@@ -211,6 +211,13 @@ impl Client {
         }
         let mut answer = request.call().unwrap();
         (answer.status().as_u16(), answer.body_mut().with_config().limit(1 << 30).read_to_string().unwrap())
+    }
+
+    /// Reads so many bytes of an answer, then hangs up.
+    pub(crate) fn break_off(&self, path: &str, bytes: usize) {
+        let request = self.agent.get(format!("{}{path}", self.base)).header("cookie", &self.cookie);
+        let mut reader = request.call().unwrap().into_body().into_reader();
+        reader.read_exact(&mut vec![0; bytes]).unwrap();
     }
 
     /// The compressed bytes of a GET.
