@@ -27,6 +27,7 @@ impl Store {
                  first_at INTEGER NOT NULL, last_at INTEGER NOT NULL, count INTEGER NOT NULL,
                  techniques TEXT NOT NULL, finding TEXT NOT NULL);
              CREATE INDEX IF NOT EXISTS alert_group ON alert(rule_uid, host, user, last_at);
+             CREATE INDEX IF NOT EXISTS alert_seq ON alert(seq);
              CREATE INDEX IF NOT EXISTS alert_order ON alert(severity_id DESC, last_at DESC);
              CREATE TABLE IF NOT EXISTS raised(
                  rule_uid TEXT NOT NULL, record INTEGER NOT NULL, part INTEGER NOT NULL, alert TEXT NOT NULL, at INTEGER NOT NULL,
