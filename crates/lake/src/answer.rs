@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use reeve_record::RecordId;
 use serde_json::{Map, Value};
 
-use crate::schema::promoted;
+use crate::{native::Natives, schema::promoted};
 
 /// An event as searches return it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -157,12 +157,11 @@ fn ids(column: &ArrayRef, row: usize) -> Vec<RecordId> {
 pub(crate) fn texts(column: &ArrayRef, row: usize) -> BTreeMap<String, String> {
     let mut entries = BTreeMap::new();
     if let Some(map) = column.as_map_opt().filter(|map| map.is_valid(row))
-        && let (Some(keys), Some(values)) = (map.keys().as_string_opt::<i32>(), map.values().as_string_opt::<i32>())
+        && let Some(natives) = Natives::of(map)
     {
-        let offsets = map.value_offsets();
-        for index in offsets[row] as usize..offsets[row + 1] as usize {
-            if values.is_valid(index) {
-                entries.entry(keys.value(index).to_owned()).or_insert_with(|| values.value(index).to_owned());
+        for place in natives.entries(row) {
+            if natives.values.is_valid(place) {
+                entries.entry(natives.name(place).to_owned()).or_insert_with(|| natives.values.value(place).to_owned());
             }
         }
     }

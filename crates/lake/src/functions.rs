@@ -8,7 +8,7 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, MapArray, StringArray, StringBuilder},
+    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, StringArray, StringBuilder},
     datatypes::{DataType, Int64Type},
 };
 use datafusion::{
@@ -21,7 +21,10 @@ use parking_lot::Mutex;
 use reeve_record::RecordId;
 use regex::bytes::{Regex, RegexBuilder};
 
-use crate::{native, rows};
+use crate::{
+    native::{self, Natives},
+    rows,
+};
 
 /// A test of one text.
 #[derive(Clone, Debug)]
@@ -182,10 +185,11 @@ pub(crate) fn text_test(column: Expr, said: &str, matcher: Matcher) -> Expr {
 pub(crate) fn field_test(field: &str, said: &str, matcher: Matcher) -> Expr {
     let field = field.to_owned();
     made(format!("field[{said}]"), 2, DataType::Boolean, move |arrays| {
-        let (natives, rests) = (map(&arrays[0])?, texts(&arrays[1])?);
-        let found: BooleanArray = (0..natives.len())
+        let (natives, rests) = (natives(&arrays[0])?, texts(&arrays[1])?);
+        let meant = natives.meant(&field);
+        let found: BooleanArray = (0..arrays[0].len())
             .map(|row| {
-                let native = native_values(natives, row, &field).any(|value| matcher.matches(value));
+                let native = natives.values_of(row, &meant).any(|value| matcher.matches(value));
                 Some(
                     native || (rests.is_valid(row) && rest_values(rests.value(row), &field).any(|value| matcher.matches(&value))),
                 )
@@ -200,8 +204,9 @@ pub(crate) fn field_test(field: &str, said: &str, matcher: Matcher) -> Expr {
 pub(crate) fn field_value(field: &str) -> Expr {
     let wanted = field.to_owned();
     made(format!("native[{field}]"), 1, DataType::Utf8, move |arrays| {
-        let natives = map(&arrays[0])?;
-        let values: StringArray = (0..natives.len()).map(|row| native_values(natives, row, &wanted).next()).collect();
+        let natives = natives(&arrays[0])?;
+        let meant = natives.meant(&wanted);
+        let values: StringArray = (0..arrays[0].len()).map(|row| natives.values_of(row, &meant).next()).collect();
         Ok(Arc::new(values))
     })
     .call(vec![datafusion::prelude::col("native")])
@@ -238,12 +243,12 @@ pub(crate) fn event_test(said: &str, pattern: Regex) -> Expr {
     let arguments = ["raw", "native", "decoder"].map(datafusion::prelude::col).to_vec();
     made(format!("text[{said}]"), 3, DataType::Boolean, move |arrays| {
         let raws = arrays[0].as_binary_view_opt().ok_or_else(|| mistyped("raw"))?;
-        let (natives, decoders) = (map(&arrays[1])?, texts(&arrays[2])?);
-        let values = natives.values().as_string_opt::<i32>().ok_or_else(|| mistyped("native"))?;
+        let (natives, decoders) = (natives(&arrays[1])?, texts(&arrays[2])?);
+        let values = natives.values;
         let found: BooleanArray = (0..raws.len())
             .map(|row| {
                 Some(if decoders.value(row) == CHUNKED || raws.is_null(row) {
-                    entries(natives, row).any(|index| values.is_valid(index) && pattern.is_match(values.value(index).as_bytes()))
+                    natives.entries(row).any(|index| values.is_valid(index) && pattern.is_match(values.value(index).as_bytes()))
                 } else {
                     pattern.is_match(raws.value(row))
                 })
@@ -274,11 +279,21 @@ pub(crate) fn sql_functions() -> Vec<ScalarUDF> {
             Ok(Arc::new(found?))
         }),
         made("native_value".into(), 2, DataType::Utf8, |arrays| {
-            let (natives, names) = (map(&arrays[0])?, texts(&arrays[1])?);
+            let (natives, names) = (natives(&arrays[0])?, texts(&arrays[1])?);
             let mut values = StringBuilder::new();
-            for row in 0..natives.len() {
-                let name = names.is_valid(row).then(|| names.value(row));
-                values.append_option(name.and_then(|name| native_values(natives, row, name).next()));
+            // Nearly always one name for the whole batch.
+            let mut last: Option<(String, Vec<bool>)> = None;
+            for row in 0..names.len() {
+                if !names.is_valid(row) {
+                    values.append_null();
+                    continue;
+                }
+                let name = names.value(row);
+                let (_, meant) = match last.take() {
+                    Some(held) if held.0 == name => last.insert(held),
+                    _ => last.insert((name.to_owned(), natives.meant(name))),
+                };
+                values.append_option(natives.values_of(row, meant).next());
             }
             Ok(Arc::new(values.finish()))
         }),
@@ -345,18 +360,6 @@ impl PatternCache {
     }
 }
 
-fn entries(natives: &MapArray, row: usize) -> std::ops::Range<usize> {
-    let offsets = natives.value_offsets();
-    offsets[row] as usize..offsets[row + 1] as usize
-}
-
-fn native_values<'a>(natives: &'a MapArray, row: usize, name: &str) -> impl Iterator<Item = &'a str> {
-    let (keys, values) = (natives.keys().as_string::<i32>(), natives.values().as_string::<i32>());
-    entries(natives, row)
-        .filter(move |&index| values.is_valid(index) && native::is_named(keys.value(index), name))
-        .map(|index| values.value(index))
-}
-
 /// Values in the JSON text of attributes without a column. Only texts that name the attribute are parsed at all.
 fn rest_values(json: &str, name: &str) -> impl Iterator<Item = String> {
     let last = name.rsplit('.').next().unwrap_or(name);
@@ -384,12 +387,8 @@ fn flatten(path: &str, value: &serde_json::Value, name: &str, found: &mut Vec<St
     }
 }
 
-fn map(array: &ArrayRef) -> EngineResult<&MapArray> {
-    let map = array.as_map_opt().ok_or_else(|| mistyped("native"))?;
-    if map.keys().as_string_opt::<i32>().is_none() || map.values().as_string_opt::<i32>().is_none() {
-        return Err(mistyped("native"));
-    }
-    Ok(map)
+fn natives(array: &ArrayRef) -> EngineResult<Natives<'_>> {
+    array.as_map_opt().and_then(Natives::of).ok_or_else(|| mistyped("native"))
 }
 
 fn texts(array: &ArrayRef) -> EngineResult<arrow::array::StringViewArray> {

@@ -1,4 +1,59 @@
-//! Names of native fields: dotted paths of the source's own document, list positions included.
+//! Native fields: dotted paths of the source's own document, list positions included, with their values as text.
+
+use arrow::{
+    array::{Array, AsArray, MapArray, StringArray},
+    datatypes::Int32Type,
+};
+
+/// The native fields of a batch. A name stands once in the batch and rows refer to it, so a name is looked at once a batch, not once a row.
+pub(crate) struct Natives<'a> {
+    offsets: &'a [i32],
+    ids: &'a [i32],
+    /// Each name; the same one may stand more than once where batches were joined.
+    pub(crate) names: &'a StringArray,
+    /// All values, in order of row.
+    pub(crate) values: &'a StringArray,
+}
+
+impl<'a> Natives<'a> {
+    /// The column's parts; `None` if it is not of the type events are kept with.
+    pub(crate) fn of(column: &'a MapArray) -> Option<Self> {
+        let keys = column.keys().as_dictionary_opt::<Int32Type>()?;
+        Some(Self {
+            offsets: column.value_offsets(),
+            ids: keys.keys().values(),
+            names: keys.values().as_string_opt()?,
+            values: column.values().as_string_opt()?,
+        })
+    }
+
+    /// Places of a row's fields in [`Natives::values`].
+    pub(crate) fn entries(&self, row: usize) -> std::ops::Range<usize> {
+        self.offsets[row] as usize..self.offsets[row + 1] as usize
+    }
+
+    /// The name of the field at this place.
+    pub(crate) fn name(&self, place: usize) -> &'a str {
+        self.names.value(self.id(place))
+    }
+
+    /// For each of [`Natives::names`] whether a user means it by `name`.
+    pub(crate) fn meant(&self, name: &str) -> Vec<bool> {
+        self.names.iter().map(|known| known.is_some_and(|known| is_named(known, name))).collect()
+    }
+
+    /// The values of a row's fields that [`Natives::meant`] marked.
+    pub(crate) fn values_of<'m>(&'m self, row: usize, meant: &'m [bool]) -> impl Iterator<Item = &'a str> + 'm {
+        self.entries(row)
+            .filter(move |&place| meant[self.id(place)] && self.values.is_valid(place))
+            .map(|place| self.values.value(place))
+    }
+
+    fn id(&self, place: usize) -> usize {
+        // A dictionary's ids are checked to be within it when the array is made.
+        self.ids[place] as usize
+    }
+}
 
 /// Writes `key` without the components that are list positions, as `PATH.name` for `PATH.0.name`.
 pub(crate) fn without_indexes(key: &str, out: &mut String) {

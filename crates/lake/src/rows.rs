@@ -4,10 +4,11 @@ use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, BooleanBuilder, Int32Builder, Int64Builder, ListArray, MapArray, RecordBatch, StringBuilder, StructArray,
-        TimestampMicrosecondBuilder,
+        ArrayBuilder as _, ArrayRef, BooleanBuilder, Int32Builder, Int64Builder, ListArray, MapArray, RecordBatch, StringBuilder,
+        StringDictionaryBuilder, StructArray, TimestampMicrosecondBuilder,
     },
     buffer::{NullBuffer, OffsetBuffer},
+    datatypes::Int32Type,
     error::ArrowError,
 };
 use jiff::Timestamp;
@@ -157,7 +158,7 @@ impl Columns {
             promoted: schema::promoted().map(|column| Promoted::new(column.kind)).collect(),
             native: Native {
                 offsets: vec![0],
-                keys: StringBuilder::new(),
+                keys: StringDictionaryBuilder::new(),
                 values: StringBuilder::new(),
                 path: String::new(),
                 left: 0,
@@ -212,9 +213,6 @@ impl Columns {
             self.scratch.push(b':');
             let _ = serde_json::to_writer(&mut self.scratch, value);
         }
-        for column in &mut self.promoted {
-            column.fill(rows + 1);
-        }
         if self.scratch.is_empty() {
             self.rest.append_null();
         } else if self.scratch.len() > MAX_NATIVE_BYTES {
@@ -222,7 +220,7 @@ impl Columns {
             self.rest.append_null();
         } else {
             self.scratch.push(b'}');
-            self.rest.append_value(String::from_utf8_lossy(&self.scratch));
+            append_text(&mut self.rest, &self.scratch);
         }
     }
 
@@ -231,6 +229,8 @@ impl Columns {
     }
 
     fn finish(mut self) -> Result<RecordBatch, ArrowError> {
+        let rows = self.time.len();
+        self.promoted.iter_mut().for_each(|column| column.fill(rows));
         let mut arrays: Vec<ArrayRef> = vec![
             Arc::new(self.time.finish()),
             Arc::new(self.certainty.finish()),
@@ -263,7 +263,7 @@ trait LenBeforeLast {
 impl LenBeforeLast for TimestampMicrosecondBuilder {
     /// Rows finished before the one being appended.
     fn len_before_last(&self) -> usize {
-        arrow::array::ArrayBuilder::len(self).saturating_sub(1)
+        self.len().saturating_sub(1)
     }
 }
 
@@ -299,7 +299,6 @@ impl Promoted {
     }
 
     fn len(&self) -> usize {
-        use arrow::array::ArrayBuilder as _;
         match self {
             Self::Text(column) => column.len(),
             Self::Integer(column) => column.len(),
@@ -315,37 +314,45 @@ impl Promoted {
         }
         match self {
             Self::Text(column) => match text_of(value) {
-                Some(text) => column.append_value(cut(&text, caps)),
+                Some(text) => {
+                    column.append_nulls(row - column.len());
+                    column.append_value(cut(&text, caps));
+                }
                 None => return false,
             },
             Self::Integer(column) => match value.as_i64() {
-                Some(number) => column.append_value(number),
+                Some(number) => {
+                    column.append_nulls(row - column.len());
+                    column.append_value(number);
+                }
                 None => return false,
             },
-            Self::Timestamp(column) => match value.as_str().and_then(|text| text.parse::<Timestamp>().ok()) {
-                Some(at) => column.append_value(at.as_microsecond()),
-                None => match value.as_i64() {
-                    // OCSF's timestamp_t is milliseconds since 1970.
-                    Some(ms) => column.append_value(ms.saturating_mul(1000)),
-                    None => return false,
-                },
+            Self::Timestamp(column) => match microseconds(value) {
+                Some(at) => {
+                    column.append_nulls(row - column.len());
+                    column.append_value(at);
+                }
+                None => return false,
             },
             Self::Boolean(column) => match value {
-                Value::Bool(flag) => column.append_value(*flag),
+                Value::Bool(flag) => {
+                    column.append_nulls(row - column.len());
+                    column.append_value(*flag);
+                }
                 _ => return false,
             },
         }
         true
     }
 
+    /// Nulls for the rows that gave it nothing: at once before the next value, so that a column no row fills costs nothing a row.
     fn fill(&mut self, rows: usize) {
-        if self.len() < rows {
-            match self {
-                Self::Text(column) => column.append_null(),
-                Self::Integer(column) => column.append_null(),
-                Self::Timestamp(column) => column.append_null(),
-                Self::Boolean(column) => column.append_null(),
-            }
+        let missing = rows - self.len();
+        match self {
+            Self::Text(column) => column.append_nulls(missing),
+            Self::Integer(column) => column.append_nulls(missing),
+            Self::Timestamp(column) => column.append_nulls(missing),
+            Self::Boolean(column) => column.append_nulls(missing),
         }
     }
 
@@ -384,7 +391,7 @@ impl Records {
 
 struct Native {
     offsets: Vec<i32>,
-    keys: StringBuilder,
+    keys: StringDictionaryBuilder<Int32Type>,
     values: StringBuilder,
     path: String,
     left: usize,
@@ -393,7 +400,7 @@ struct Native {
 
 impl Native {
     fn bytes(&self) -> usize {
-        self.keys.values_slice().len() + self.values.values_slice().len()
+        4 * self.keys.len() + self.values.values_slice().len()
     }
 
     fn append(&mut self, document: &Map<'_>, caps: &mut Caps) {
@@ -437,7 +444,11 @@ impl Native {
             return;
         }
         self.left -= 1;
-        self.keys.append_value(cut_to(&self.path, MAX_NAME_BYTES, caps));
+        if self.keys.append(cut_to(&self.path, MAX_NAME_BYTES, caps)).is_err() {
+            // More than 2^31 different names: no batch comes near it.
+            caps.fields += 1;
+            return;
+        }
         match value {
             Value::Null => self.values.append_null(),
             Value::Map(map) if map.is_empty() => self.values.append_value("{}"),
@@ -497,6 +508,12 @@ fn text_of<'v>(value: &'v Value<'_>) -> Option<Cow<'v, str>> {
     }
 }
 
+/// A point in time as RFC 3339 text or OCSF's timestamp_t, milliseconds since 1970.
+fn microseconds(value: &Value<'_>) -> Option<i64> {
+    let told = value.as_str().and_then(|text| text.parse::<Timestamp>().ok()).map(Timestamp::as_microsecond);
+    told.or_else(|| value.as_i64().map(|ms| ms.saturating_mul(1000)))
+}
+
 fn cut<'t>(text: &'t str, caps: &mut Caps) -> &'t str {
     cut_to(text, MAX_VALUE_BYTES, caps)
 }
@@ -513,6 +530,11 @@ fn cut_to<'t>(text: &'t str, bytes: usize, caps: &mut Caps) -> &'t str {
     &text[..end]
 }
 
+/// JSON written by `serde_json` is UTF-8: checked at the speed of memory.
+fn append_text(column: &mut StringBuilder, json: &[u8]) {
+    column.append_option(std::str::from_utf8(json).ok());
+}
+
 fn append_json(column: &mut StringBuilder, scratch: &mut Vec<u8>, value: &Map<'_>, caps: &mut Caps) {
     scratch.clear();
     match serde_json::to_writer(&mut *scratch, value) {
@@ -521,7 +543,7 @@ fn append_json(column: &mut StringBuilder, scratch: &mut Vec<u8>, value: &Map<'_
             caps.values += 1;
             column.append_null();
         }
-        Ok(()) => column.append_value(String::from_utf8_lossy(scratch)),
+        Ok(()) => append_text(column, scratch),
         Err(_) => column.append_null(),
     }
 }

@@ -91,7 +91,9 @@ pub(crate) fn records_item() -> Arc<Field> {
 }
 
 pub(crate) fn native_fields() -> Fields {
-    Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)])
+    // In memory a name stands once a batch; in files it is ordinary text.
+    let name = DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into());
+    Fields::from(vec![Field::new("key", name, false), Field::new("value", DataType::Utf8, true)])
 }
 
 pub(crate) fn native_entries() -> Arc<Field> {

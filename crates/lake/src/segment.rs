@@ -1,20 +1,25 @@
 //! Event segments: immutable Parquet files of one day and one class, sorted by host and time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
-    compute::interleave_record_batch,
-    datatypes::{Int32Type, TimestampMicrosecondType},
+    array::{Array, AsArray, RecordBatch, new_null_array},
+    compute::interleave,
+    datatypes::{Field, Int32Type, TimestampMicrosecondType},
+    error::ArrowError,
 };
+use hashbrown::{HashMap, HashSet};
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
-    basic::{Compression, ZstdLevel},
+    basic::{Compression, Encoding, ZstdLevel},
     file::{
         metadata::{KeyValue, ParquetMetaData, SortingColumn},
         properties::{EnabledStatistics, WriterProperties},
@@ -122,9 +127,9 @@ pub(crate) fn write(
     let temporary = full.with_extension("tmp");
     let file = File::create(&temporary).map_err(Error::io("create", &temporary))?;
     let mut writer = ArrowWriter::try_new(&file, STORED.clone(), Some(properties(rows.len()))).map_err(failed("start"))?;
-    let sources: Vec<&RecordBatch> = batches.iter().collect();
+    let columns = Columns::of(batches, &rows);
     for chunk in rows.chunks(CHUNK_ROWS) {
-        let batch = interleave_record_batch(&sources, chunk).map_err(Error::columns("sort events"))?;
+        let batch = columns.gather(chunk).map_err(Error::columns("sort events"))?;
         writer.write(&batch).map_err(failed("write"))?;
     }
     let metadata = writer.close().map_err(failed("finish"))?;
@@ -144,6 +149,30 @@ pub(crate) fn write(
     })
 }
 
+/// The columns of batches whose rows are brought into another order.
+struct Columns<'b>(Vec<Option<Vec<&'b dyn Array>>>);
+
+impl<'b> Columns<'b> {
+    /// A column without any value in these rows, as most are for one class, is left out and costs nothing a row.
+    fn of(batches: &'b [RecordBatch], rows: &[(usize, usize)]) -> Self {
+        let column = |(at, field): (usize, &Arc<Field>)| {
+            let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(at).as_ref()).collect();
+            let used = !field.is_nullable() || rows.iter().any(|&(batch, row)| parts[batch].is_valid(row));
+            used.then_some(parts)
+        };
+        Self(STORED.fields().iter().enumerate().map(column).collect())
+    }
+
+    /// The rows at these places (batch, row).
+    fn gather(&self, places: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
+        let columns = self.0.iter().zip(STORED.fields()).map(|(parts, field)| match parts {
+            Some(parts) => interleave(parts, places),
+            None => Ok(new_null_array(field.data_type(), places.len())),
+        });
+        RecordBatch::try_new(STORED.clone(), columns.collect::<Result<_, _>>()?)
+    }
+}
+
 /// Reads a whole segment back, for merging it with newer rows.
 pub(crate) fn read(folder: &Path, path: &str) -> Result<Vec<RecordBatch>, Error> {
     let failed = |what| move |source| Error::Segment { what, path: path.to_owned(), source };
@@ -156,29 +185,32 @@ pub(crate) fn read(folder: &Path, path: &str) -> Result<Vec<RecordBatch>, Error>
 }
 
 /// The batch in today's schema: a column that is newer than the file is null throughout.
-fn widened(batch: RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn widened(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let columns = STORED.fields().iter().map(|field| match batch.column_by_name(field.name()) {
         Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
         Some(column) => arrow::compute::cast(column, field.data_type()),
-        None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),
+        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
     });
     RecordBatch::try_new(STORED.clone(), columns.collect::<Result<_, _>>()?)
 }
 
+/// By host, time, record; parts of one record keep their order. Hosts are few: they are compared once, by rank, not once a row.
 fn sort(batches: &[RecordBatch], rows: &mut [(usize, usize)]) {
     let hosts: Vec<_> =
         batches.iter().map(|batch| batch.column_by_name(HOST).and_then(|column| column.as_string_opt::<i32>())).collect();
+    let host = |&(batch, row): &(usize, usize)| hosts[batch].and_then(|column| column.is_valid(row).then(|| column.value(row)));
+    let distinct: BTreeSet<Option<&str>> = rows.iter().map(host).collect::<HashSet<_>>().into_iter().collect();
+    let ranks: HashMap<Option<&str>, u32> = distinct.into_iter().zip(0..).collect();
     let times: Vec<&[i64]> = batches.iter().map(times).collect();
     let records: Vec<_> = batches
         .iter()
         .map(|batch| batch.column_by_name("record").map(|c| c.as_primitive::<arrow::datatypes::Int64Type>()))
         .collect();
-    let key = |&(batch, row): &(usize, usize)| {
-        let host = hosts[batch].and_then(|column| column.is_valid(row).then(|| column.value(row)));
-        (host, times[batch][row], records[batch].map_or(0, |column| column.value(row)))
-    };
-    // Stable, so that parts of one record keep their order.
-    rows.sort_by(|left, right| key(left).cmp(&key(right)));
+    rows.sort_by_cached_key(|place| {
+        let &(batch, row) = place;
+        let rank = ranks.get(&host(place)).copied().unwrap_or_default();
+        (rank, times[batch][row], records[batch].map_or(0, |column| column.value(row)))
+    });
 }
 
 fn time_bounds(batches: &[RecordBatch], rows: &[(usize, usize)]) -> (i64, i64) {
@@ -208,9 +240,18 @@ fn properties(rows: usize) -> WriterProperties {
             .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
             .set_column_dictionary_enabled(path, false);
     }
-    for parts in [["native", "key_value", "key"], ["native", "key_value", "value"]] {
-        let path = ColumnPath::from(parts.map(String::from).to_vec());
-        properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+    for part in ["key", "value"] {
+        let path = ColumnPath::from(["native", "key_value", part].map(String::from).to_vec());
+        properties = properties
+            .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
+            .set_column_dictionary_enabled(path, part == "key");
+    }
+    // Nearly every row its own value: neighbours differ by little, which this encoding keeps and a dictionary does not.
+    for name in ["time", "received_at", "record"] {
+        let path = ColumnPath::from(name);
+        properties = properties
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
     }
     for column in promoted().filter(|column| has_bloom(column.path)) {
         let path = ColumnPath::from(column.name);

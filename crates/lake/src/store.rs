@@ -10,7 +10,7 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, AsArray, BooleanArray, RecordBatch},
+    array::{AsArray, BooleanArray, RecordBatch},
     compute::filter_record_batch,
     datatypes::Int64Type,
 };
@@ -22,6 +22,7 @@ use crate::{
     catalog::{Catalog, Change, MIXED, SegmentRow},
     engine::Engine,
     hot::Hot,
+    native::Natives,
     rows::{self, Caps},
     segment::{self, SegmentFile, Slot},
 };
@@ -140,7 +141,7 @@ pub struct Flushed {
 /// Events of one class and day in one flush below which they share the day's mixed file.
 const OWN_FILE_ROWS: usize = 256;
 /// A file of at least this many events is left for compaction.
-const MERGE_BELOW_ROWS: u64 = 65_536;
+const MERGE_BELOW_ROWS: u64 = 16_384;
 /// Native names remembered for suggestions; further ones are not.
 const MAX_NAMES: usize = 20_000;
 
@@ -444,12 +445,11 @@ fn absorbed(slot: Slot, rows: u64, files: &[Arc<SegmentFile>]) -> Vec<Arc<Segmen
 fn collect_names(batches: &[RecordBatch], names: &mut BTreeSet<String>) {
     let mut last = String::new();
     for batch in batches {
-        let Some(native) = batch.column_by_name("native").and_then(|column| column.as_map_opt()) else { continue };
-        let keys = native.keys().as_string::<i32>();
-        let mut seen = hashbrown::HashSet::new();
-        for key in (0..keys.len()).map(|index| keys.value(index)) {
-            if names.len() < MAX_NAMES && seen.insert(key) {
-                crate::native::without_indexes(key, &mut last);
+        let column = batch.column_by_name("native").and_then(|column| column.as_map_opt());
+        let Some(natives) = column.and_then(Natives::of) else { continue };
+        for name in natives.names.iter().flatten() {
+            if names.len() < MAX_NAMES {
+                crate::native::without_indexes(name, &mut last);
                 if !names.contains(&last) {
                     names.insert(last.clone());
                 }

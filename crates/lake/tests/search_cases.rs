@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{fmt::Write as _, path::Path, sync::Arc};
+use std::{fmt::Write as _, path::PathBuf, sync::Arc};
 
 use common::{World, ask, identities, read_events};
 use reeve_lake::{Lake, SearchRequest};
@@ -14,7 +14,7 @@ const ALL: RecordId = RecordId { segment: u32::MAX >> 1, index: 0 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cases() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases/lake/search");
+    let folder = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../cases/lake/search");
     let events = read_events(&folder.join("events.jsonl"));
     let hot = World::new();
     hot.append(&events);

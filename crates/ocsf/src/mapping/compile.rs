@@ -5,7 +5,11 @@ use std::{borrow::Cow, collections::HashMap};
 use hashbrown::HashMap as FastMap;
 use reeve_decode::Value;
 
-use super::{condition::Condition, expr::Expr, steps::Step};
+use super::{
+    condition::Condition,
+    expr::{Expr, Name},
+    steps::Step,
+};
 use crate::{
     Error,
     schema::{self, Attribute, Class, Kind},
@@ -50,7 +54,7 @@ pub(crate) struct Mapping {
     /// Rules for any key.
     unkeyed: Vec<usize>,
     /// Native fields whose meaning the event's head already carries.
-    pub(crate) consume: Vec<&'static str>,
+    pub(crate) consume: Vec<Name<'static>>,
 }
 
 /// How one kind of event is mapped.
@@ -61,6 +65,8 @@ pub(crate) struct Rule {
     pub(crate) severity: Expr,
     pub(crate) status: Option<Expr>,
     pub(crate) assigns: Vec<Assign>,
+    /// For each of `assigns` the first one with the same path: an attribute that is set keeps its first value.
+    pub(crate) slots: Vec<usize>,
     /// Groups of paths; of each at least one must be set, or the event is not of this class.
     pub(crate) core: &'static [&'static [&'static str]],
     conditions: Vec<Condition>,
@@ -214,7 +220,7 @@ fn compile(file: &str, text: &str) -> Result<(Vec<String>, Mapping), Error> {
         keyed: FastMap::new(),
         ids: FastMap::new(),
         unkeyed: Vec::new(),
-        consume: text.consume.into_iter().map(|name| &*name.leak()).collect(),
+        consume: text.consume.into_iter().map(|name| Name::new(name.leak())).collect(),
     };
     for (index, event) in text.event.iter().enumerate() {
         let rule = compiler.rule(event, &text.set, &text.groups).map_err(bad(index + 1))?;
@@ -265,6 +271,7 @@ impl Compiler<'_> {
             severity: event.severity.as_ref().map_or_else(|| Ok(Expr::constant(Value::Int(1))), |value| self.expr(value))?,
             status: event.status.as_ref().map(|value| self.expr(value)).transpose()?,
             assigns: Vec::new(),
+            slots: Vec::new(),
             core: core(class),
             conditions: event.when.iter().map(|text| self.condition(text)).collect::<Result<_, _>>()?,
             fallback: event.id.is_empty() && event.is.is_empty() && event.when.is_empty(),
@@ -292,6 +299,8 @@ impl Compiler<'_> {
             }
         }
         complete(&mut rule, class);
+        let first = |assign: &Assign| rule.assigns.iter().position(|other| other.path == assign.path).unwrap_or_default();
+        rule.slots = rule.assigns.iter().map(first).collect();
         Ok(rule)
     }
 

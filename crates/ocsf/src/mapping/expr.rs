@@ -25,7 +25,7 @@ enum Source {
     Constant(Value<'static>),
     Head(Head),
     /// A plain name or dotted path.
-    Field(&'static str),
+    Field(Name<'static>),
     /// A path that reaches into lists.
     Walk(Vec<Hop>),
 }
@@ -49,21 +49,63 @@ enum Hop {
     Where(&'static str, Vec<&'static str>),
 }
 
+/// A field's name or dotted path, with the names in which a map must have one to hold it at all: most maps hold few of the fields a
+/// mapping asks for, and are passed by with one look.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Name<'n> {
+    text: &'n str,
+    starts: Names,
+}
+
+impl<'n> Name<'n> {
+    pub(crate) fn new(text: &'n str) -> Self {
+        // `a.b.c` may stand as such, or below `a.b`, or below `a`.
+        let mut starts = Names::default();
+        starts.add(text);
+        text.match_indices('.').for_each(|(dot, _)| starts.add(&text[..dot]));
+        Self { text, starts }
+    }
+}
+
+/// A set of names that may claim one it does not hold, never deny one it does.
+#[derive(Debug, Clone, Copy, Default)]
+struct Names([u64; 4]);
+
+impl Names {
+    fn of(map: &Map<'_>) -> Self {
+        let mut names = Self::default();
+        map.0.iter().for_each(|(name, _)| names.add(name));
+        names
+    }
+
+    fn add(&mut self, name: &str) {
+        let bytes = name.as_bytes();
+        let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return self.0[0] |= 1 };
+        let middle = bytes[bytes.len() / 2];
+        let mixed = bytes.len() * 7 + usize::from(*first) * 31 + usize::from(middle) * 101 + usize::from(*last) * 197;
+        self.0[(mixed >> 6) & 3] |= 1 << (mixed & 63);
+    }
+
+    fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(own, others)| own & others != 0)
+    }
+}
+
 /// What one event is looked up in, and which of its values have found a place.
 pub(crate) struct Scope<'p, 'a> {
     pub(crate) parsed: &'p Parsed<'a>,
-    maps: Vec<&'p Map<'a>>,
+    maps: Vec<(&'p Map<'a>, Names)>,
     used: Vec<usize>,
 }
 
 impl<'p, 'a> Scope<'p, 'a> {
     pub(crate) fn new(parsed: &'p Parsed<'a>) -> Self {
         let paths = parsed.head.as_ref().map_or(&[""][..], |head| head.scopes);
-        let mut maps: Vec<&Map<'a>> = Vec::with_capacity(4);
+        let mut maps: Vec<(&Map<'a>, Names)> = Vec::with_capacity(4);
         let native = &parsed.native;
         let mut add = |map: &'p Map<'a>| {
-            if !maps.iter().any(|known| std::ptr::eq(*known, map)) {
-                maps.push(map);
+            if !maps.iter().any(|(known, _)| std::ptr::eq(*known, map)) {
+                maps.push((map, Names::of(map)));
             }
         };
         for path in paths {
@@ -84,13 +126,14 @@ impl<'p, 'a> Scope<'p, 'a> {
         Self { parsed, maps, used: Vec::with_capacity(48) }
     }
 
-    fn field(&self, name: &str) -> Option<&'p Value<'a>> {
-        self.maps.iter().find_map(|map| map.path(name)).filter(|value| !is_absent(value))
+    fn field(&self, name: &Name<'_>) -> Option<&'p Value<'a>> {
+        let mut maps = self.maps.iter().filter(|(_, names)| names.meets(&name.starts));
+        maps.find_map(|(map, _)| map.path(name.text)).filter(|value| !is_absent(value))
     }
 
     /// A field's text.
     pub(crate) fn text_of(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.field(name).cloned().and_then(into_text)
+        self.field(&Name::new(name)).cloned().and_then(into_text)
     }
 
     /// Notes that a value now stands in an attribute, so that it does not stand in `unmapped` as well.
@@ -98,7 +141,7 @@ impl<'p, 'a> Scope<'p, 'a> {
         self.used.push(std::ptr::from_ref(value) as usize);
     }
 
-    pub(crate) fn mark_field(&mut self, name: &str) {
+    pub(crate) fn mark_field(&mut self, name: &Name<'_>) {
         if let Some(value) = self.field(name) {
             self.mark(value);
         }
@@ -207,7 +250,7 @@ impl Term {
                 (found.clone(), Some(found))
             }
             Source::Walk(hops) => {
-                let found = scope.maps.iter().find_map(|map| walk(map, hops)).filter(|value| !is_absent(value))?;
+                let found = scope.maps.iter().find_map(|(map, _)| walk(map, hops)).filter(|value| !is_absent(value))?;
                 (found.clone(), Some(found))
             }
             Source::Head(field) => (field.eval(scope)?, None),
@@ -255,7 +298,7 @@ impl Source {
             return Err("a field name is missing before `|` or `//`".into());
         }
         if !text.contains('[') {
-            return Ok(Self::Field(text.to_owned().leak()));
+            return Ok(Self::Field(Name::new(text.to_owned().leak())));
         }
         let mut hops = Vec::new();
         for part in text.split('.').filter(|part| !part.is_empty()) {

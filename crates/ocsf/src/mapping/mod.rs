@@ -104,8 +104,9 @@ fn id(expr: &expr::Expr, scope: &mut Scope<'_, '_>) -> Option<u32> {
 }
 
 fn assign<'a>(rule: &Rule, event: &mut Event<'a>, scope: &mut Scope<'_, 'a>) {
-    for assign in &rule.assigns {
-        if event.attributes.iter().any(|(path, _)| std::ptr::eq(*path, assign.path) || *path == assign.path) {
+    let mut set = vec![false; rule.assigns.len()];
+    for (assign, slot) in rule.assigns.iter().zip(&rule.slots) {
+        if set[*slot] {
             continue;
         }
         if !assign.conditions.iter().all(|condition| condition.holds(scope)) {
@@ -126,6 +127,7 @@ fn assign<'a>(rule: &Rule, event: &mut Event<'a>, scope: &mut Scope<'_, 'a>) {
         observe(assign, &value, &mut event.observables);
         resolved(assign, &value, &mut event.observables);
         event.attributes.push((assign.path, value));
+        set[*slot] = true;
     }
 }
 
