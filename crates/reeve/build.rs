@@ -7,7 +7,9 @@ use std::{
 };
 
 fn main() -> Result<(), Error> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../content/rules");
+    // Asked when it runs: the compiled script may come from another clone that shares the target folder.
+    let here = env::var_os("CARGO_MANIFEST_DIR").ok_or_else(|| Error::other("no CARGO_MANIFEST_DIR"))?;
+    let root = Path::new(&here).join("../../content/rules");
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
     walk(&root, &mut files)?;

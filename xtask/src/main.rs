@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a build command talks to the person at the terminal")]
 mod bench;
 mod demo;
+mod meter;
 mod run;
 mod test;
 mod tidy;
@@ -18,7 +19,7 @@ cargo xtask COMMAND
                            --check does it headless and fails unless every step of truth.json is told; --dev uses a debug build
   test [--no-install]      everything CI runs: console, workspace tests, real clients, the demo's check, the console in Chromium
   check                    format, lints, tree rules, dependency policy
-  bench NAME               figures: ledger, decode, ocsf, detect, lake
+  bench NAME               figures: ledger, decode, ocsf, detect, lake, scan, serve (each says what it wants)
   torture kill [--cycles N]  kill -9 under load, then compare what was acknowledged with what is kept (default 200 cycles)
   openapi                  write console/openapi.json from the server's own description
 

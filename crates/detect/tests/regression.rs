@@ -8,7 +8,7 @@ use reeve_detect::{Engine, RuleSet, Scratch};
 
 fn shared_data() -> Option<PathBuf> {
     let path = std::env::var_os("REEVE_SHARED_DATA")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")), PathBuf::from);
+        .map_or_else(|| PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/../../../shared/data"), PathBuf::from);
     path.join("sigma").is_dir().then_some(path)
 }
 

@@ -111,7 +111,7 @@ fn compare(truth: &serde_json::Value, memory: &Memory, incident: &Incident) -> (
 
 #[test]
 fn cases_are_told_as_written_down() {
-    let mut cases: Vec<PathBuf> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases/incident"))
+    let mut cases: Vec<PathBuf> = fs::read_dir(std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/../../cases/incident")
         .unwrap()
         .flatten()
         .map(|entry| entry.path())
@@ -143,7 +143,7 @@ fn what_is_not_there_is_said_so() {
 
 fn scenarios() -> Vec<PathBuf> {
     let folder = std::env::var_os("REEVE_SCENARIOS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases/scenarios")), PathBuf::from);
+        .map_or_else(|| PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/../../cases/scenarios"), PathBuf::from);
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut found: Vec<PathBuf> =
         entries.flatten().map(|entry| entry.path()).filter(|path| path.join("truth.json").exists()).collect();

@@ -15,7 +15,7 @@ use reeve_record::Transport;
 /// The judge, built; `None` where Go or its library is missing.
 fn build(dir: &Path) -> Option<PathBuf> {
     let judge = dir.join("judge");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases/ledger/judge/main.go");
+    let source = std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/../../cases/ledger/judge/main.go";
     let mut build = Command::new("go");
     build.args(["build", "-o"]).arg(&judge).arg(source);
     build.env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode").env("GOCACHE", dir.join("go-cache")).env("GOFLAGS", "");

@@ -55,7 +55,7 @@ impl Sink for Judge {
 
 fn data() -> PathBuf {
     std::env::var_os("REEVE_SHARED_DATA")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")), PathBuf::from)
+        .map_or_else(|| PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/../../../shared/data"), PathBuf::from)
 }
 
 fn check(folders: &[&str]) {

@@ -45,12 +45,12 @@ fn listeners() -> Listeners {
 }
 
 fn cases() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases/clients")
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../cases/clients")
 }
 
 fn clients() -> PathBuf {
     std::env::var_os("REEVE_CLIENTS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/clients"), PathBuf::from)
+        .map_or_else(|| PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../target/clients"), PathBuf::from)
 }
 
 /// Whether a tool answers; if not, says so, and fails where tools are required.

@@ -5,7 +5,10 @@
     clippy::print_stderr,
     reason = "a test stops where it is wrong, and says what it passes over"
 )]
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use reeve_source::framing::Framer;
 
@@ -60,7 +63,7 @@ fn check(path: &Path) {
 
 #[test]
 fn cases() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases/source/framing");
+    let folder = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../cases/source/framing");
     let mut cases: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())

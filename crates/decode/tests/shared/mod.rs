@@ -9,7 +9,7 @@ use reeve_decode::{Parsed, Problem, RawRecord, Sink};
 /// A path in the shared data; `None`, with a line that says so, where there is none.
 pub(crate) fn data(path: &str) -> Option<PathBuf> {
     let root = std::env::var_os("REEVE_SHARED_DATA")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")), PathBuf::from);
+        .map_or_else(|| PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/../../../shared/data"), PathBuf::from);
     let path = root.join(path);
     if path.exists() {
         return Some(path);
