@@ -293,9 +293,10 @@ impl SegmentReader {
             .map_err(error)?;
         let mut rows = Vec::with_capacity(count);
         let mut names = Names::default();
+        let mut places = wanted.iter().cloned().flatten();
         for batch in reader {
             let batch = batch.map_err(|e| error(e.into()))?;
-            self.rows(&batch, &mut names, &mut rows)?;
+            self.rows(&batch, &mut places, &mut names, &mut rows)?;
         }
         if rows.len() != count {
             return Err(Error::Segment { segment, reason: format!("{} rows where {count} belong", rows.len()) });
@@ -303,12 +304,20 @@ impl SegmentReader {
         Ok(rows)
     }
 
-    fn rows(&self, batch: &RecordBatch, names: &mut Names, rows: &mut Vec<Row>) -> Result<(), Error> {
+    fn rows(
+        &self,
+        batch: &RecordBatch,
+        places: &mut impl Iterator<Item = u32>,
+        names: &mut Names,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), Error> {
         let segment = self.identity.segment;
         let columns =
             Columns::new(batch).ok_or_else(|| Error::Segment { segment, reason: "its columns have other types".into() })?;
         for n in 0..batch.num_rows() {
-            let row = columns.row(n, self.identity.epoch, names);
+            // Other engines read the index from its column, so it must be the place of the row.
+            let in_place = places.next() == Some(columns.index.value(n));
+            let row = columns.row(n, self.identity.epoch, names).filter(|_| in_place);
             rows.push(row.ok_or_else(|| Error::Segment { segment, reason: format!("row {} breaks the format", rows.len()) })?);
         }
         Ok(())
@@ -316,6 +325,7 @@ impl SegmentReader {
 }
 
 struct Columns<'a> {
+    index: &'a UInt32Array,
     raw: &'a BinaryArray,
     raw_values: Bytes,
     source: &'a StringArray,
@@ -334,8 +344,8 @@ impl<'a> Columns<'a> {
             batch.column_by_name(name)?.as_any().downcast_ref()
         }
         let raw: &BinaryArray = column(batch, "raw")?;
-        column::<UInt32Array>(batch, "index")?;
         Some(Self {
+            index: column(batch, "index")?,
             raw,
             raw_values: share(raw.values()),
             source: column(batch, "source")?,
@@ -441,11 +451,15 @@ pub(crate) fn parse_map(text: &str) -> Option<Vec<Region>> {
                 length: text::number(fields.next()?)?,
                 first: text::number(fields.next()?)?,
                 count: text::number(fields.next()?)?,
-                crc32: fields.next().filter(|hex| hex.len() == 8).and_then(|hex| u32::from_str_radix(hex, 16).ok())?,
+                crc32: {
+                    let hex = fields.next()?;
+                    u32::from_str_radix(hex, 16).ok().filter(|crc| format!("{crc:08x}") == hex)?
+                },
                 sha256: text::hash(fields.next()?)?,
                 last: false,
             };
             let follows = region.offset == at && fields.next().is_none();
+            region.first.checked_add(region.count)?;
             at = at.checked_add(region.length)?;
             follows.then_some(region)
         })

@@ -25,7 +25,9 @@ pub(crate) fn time(at: Timestamp) -> String {
 }
 
 pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
-    text.parse().ok().filter(|at| time(*at) == text)
+    // Years of four digits, from 1 on: the one shape that every reader can hold to.
+    let shape = text.len() == "0001-01-01T00:00:00.000000Z".len() && !text.starts_with("0000");
+    text.parse().ok().filter(|at| shape && time(*at) == text)
 }
 
 /// Floors a time to the microseconds that leaves and files hold.

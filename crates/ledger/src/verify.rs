@@ -126,6 +126,9 @@ pub fn verify(dir: &Path, options: &VerifyOptions, progress: &mut dyn FnMut(Prog
         lost: Vec::new(),
         faults: Vec::new(),
     };
+    // Before the checkpoint: what a running ledger seals meanwhile is then in one of the lists, or below the checkpoint.
+    let segments = numbered(disk, &dir.join("segments"), ".parquet")?;
+    let wals = numbered(disk, &dir.join("wal"), ".wal")?;
     let key = trusted_key(disk, dir, options, &mut report);
     let log = log::verify(disk, dir, key.as_ref(), &mut report);
     report.log_size = log.size;
@@ -142,8 +145,37 @@ pub fn verify(dir: &Path, options: &VerifyOptions, progress: &mut dyn FnMut(Prog
         report.segments += 1;
         progress(Progress { segments: number + 1, segments_total: total, records: report.records });
     }
-    verify_wal(disk, dir, total, &mut report)?;
+    verify_wal(disk, dir, total, &wals, &mut report);
+    nothing_cut_off(total, &segments, &wals, &mut report);
     Ok(report)
+}
+
+/// Numbers of the files in a folder that have one and this ending, ascending.
+fn numbered(disk: &dyn Disk, folder: &Path, ending: &str) -> Result<Vec<u32>, Error> {
+    let names = disk.list(folder).map_err(|error| Error::io("list", folder, error))?;
+    let number = |name: &String| {
+        let number: u32 = name.strip_suffix(ending)?.parse().ok()?;
+        (format!("{number:08}{ending}") == *name).then_some(number)
+    };
+    let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// A segment's WAL file goes only after its statement is under a checkpoint, so a segment file past the log has its WAL beside it.
+fn nothing_cut_off(sealed: u32, segments: &[u32], wals: &[u32], report: &mut Report) {
+    for segment in segments.iter().copied().filter(|segment| *segment >= sealed && !wals.contains(segment)) {
+        report.faults.push(Fault {
+            code: "LEDGER-027",
+            what: format!(
+                "it was sealed, but the log under the checkpoint has {sealed} statements: an older checkpoint was put back"
+            ),
+            place: format!("segments/{segment:08}.parquet"),
+            records: vec![whole(segment, None)],
+            hint: "restore the log from a copy that has this segment; do not start Reeve on it before, as that removes the file"
+                .into(),
+        });
+    }
 }
 
 fn trusted_key(disk: &dyn Disk, dir: &Path, options: &VerifyOptions, report: &mut Report) -> Option<VerifierKey> {
@@ -164,78 +196,66 @@ fn trusted_key(disk: &dyn Disk, dir: &Path, options: &VerifyOptions, report: &mu
     key
 }
 
-/// Checks frames of segments that are not sealed yet.
-fn verify_wal(disk: &dyn Disk, dir: &Path, sealed: u32, report: &mut Report) -> Result<(), Error> {
-    let folder = dir.join("wal");
-    let names = disk.list(&folder).map_err(|error| Error::io("list", &folder, error))?;
-    let mut next: Option<(u32, u32)> = None;
-    for name in names.iter().rev() {
-        let Some(segment) = name.strip_suffix(".wal").and_then(|number| number.parse::<u32>().ok()).filter(|n| *n >= sealed)
-        else {
-            continue;
-        };
+/// Checks the files of segments that are not sealed yet: none missing between them, heads, frames.
+fn verify_wal(disk: &dyn Disk, dir: &Path, sealed: u32, wals: &[u32], report: &mut Report) {
+    let open: Vec<u32> = wals.iter().copied().filter(|segment| *segment >= sealed).collect();
+    let mut next: Option<u32> = None;
+    for (n, segment) in open.iter().copied().enumerate().rev() {
+        let before = n.checked_sub(1).map_or(sealed, |n| open[n] + 1);
+        if before < segment {
+            let records = (before..segment).map(|missing| whole(missing, None)).collect();
+            report.faults.push(open_fault(segment, "the files before it are missing".into(), records));
+        }
+        let is_last = n + 1 == open.len();
+        let complete = next.take().filter(|_| open.get(n + 1) == Some(&(segment + 1)));
+        next = verify_wal_file(disk, &dir.join("wal"), segment, complete, is_last, report);
+    }
+}
+
+/// Checks one file; returns what its head says about the number of records in the file before.
+fn verify_wal_file(
+    disk: &dyn Disk,
+    folder: &Path,
+    segment: u32,
+    complete: Option<u32>,
+    is_last: bool,
+    report: &mut Report,
+) -> Option<u32> {
+    let all = || complete.map(|count| RecordRange { segment, first: 0, count }).into_iter().collect();
+    let mut head = vec![0; HEADER_LENGTH];
+    let opened = disk.open(&folder.join(format!("{segment:08}.wal"))).and_then(|file| Ok((file.read_at(&mut head, 0)?, file)));
+    let (read, file) = match opened {
+        Ok(opened) => opened,
         // Gone since the folder was listed: it was sealed meanwhile.
-        let Ok(file) = disk.open(&folder.join(name)) else { continue };
-        let mut head = vec![0; HEADER_LENGTH];
-        let read = file.read_at(&mut head, 0).unwrap_or(0);
-        let complete = next.take().and_then(|(number, records)| {
-            let follows = number == segment + 1;
-            if !follows {
-                missing_wal(disk, dir, number - 1, records, report);
-            }
-            follows.then_some(records)
-        });
-        let mut fault = |what: String, records: Vec<RecordRange>| {
-            let hint = "these records were acknowledged and are not sealed; compare with what the source still has".into();
-            report.faults.push(Fault { code: "LEDGER-025", what, place: format!("wal/{name}"), records, hint });
-        };
-        let Some(header) = Header::decode(&head[..read]).filter(|header| header.segment == segment) else {
-            if complete.is_some() || file.length().unwrap_or(0) > HEADER_LENGTH as u64 {
-                let records = complete.map(|count| RecordRange { segment, first: 0, count }).into_iter().collect();
-                fault("both copies of the head are damaged".into(), records);
-            }
-            continue;
-        };
-        next = Some((segment, header.records_before));
-        match wal::scan(&*file, &header, complete) {
-            Err(error) => fault(
-                format!("it cannot be read: {error}"),
-                complete.map(|count| RecordRange { segment, first: 0, count }).into_iter().collect(),
-            ),
-            Ok(scan) => {
-                let lost =
-                    ranges(segment, (0..).zip(&scan.places).filter(|(_, place)| place.length == 0).map(|(index, _)| index));
-                report.open_records += scan.places.len() as u64 - lost.iter().map(|range| u64::from(range.count)).sum::<u64>();
-                if !scan.damage.is_empty() {
-                    let what = scan
-                        .damage
-                        .iter()
-                        .map(|(offset, what)| format!("at byte {offset} {what}"))
-                        .collect::<Vec<_>>()
-                        .join("; ");
-                    fault(what, lost);
-                }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            report.faults.push(open_fault(segment, format!("it cannot be read: {error}"), all()));
+            return None;
+        }
+    };
+    let Some(header) = Header::decode(&head[..read]).filter(|header| header.segment == segment) else {
+        if !is_last || file.length().unwrap_or(u64::MAX) > HEADER_LENGTH as u64 {
+            report.faults.push(open_fault(segment, "both copies of the head are damaged".into(), all()));
+        }
+        return None;
+    };
+    match wal::scan(&*file, &header, complete) {
+        Err(error) => report.faults.push(open_fault(segment, format!("it cannot be read: {error}"), all())),
+        Ok(scan) => {
+            let lost = ranges(segment, (0..).zip(&scan.places).filter(|(_, place)| place.length == 0).map(|(index, _)| index));
+            report.open_records += scan.places.len() as u64 - lost.iter().map(|range| u64::from(range.count)).sum::<u64>();
+            if !scan.damage.is_empty() {
+                let what: Vec<String> = scan.damage.iter().map(|(offset, what)| format!("at byte {offset} {what}")).collect();
+                report.faults.push(open_fault(segment, what.join("; "), lost));
             }
         }
     }
-    if let Some((number, records)) = next.filter(|(number, _)| *number > sealed) {
-        missing_wal(disk, dir, number - 1, records, report);
-    }
-    Ok(())
+    Some(header.records_before)
 }
 
-/// A file of the write-ahead log is not there, though the next one says how many records it holds.
-fn missing_wal(disk: &dyn Disk, dir: &Path, segment: u32, records: u32, report: &mut Report) {
-    // Sealed meanwhile, if its segment file is there.
-    if disk.open(&crate::segment::segment_path(&dir.join("segments"), segment)).is_err() {
-        report.faults.push(Fault {
-            code: "LEDGER-025",
-            what: format!("it is missing with {records} records"),
-            place: format!("wal/{segment:08}.wal"),
-            records: vec![RecordRange { segment, first: 0, count: records }],
-            hint: "these records were acknowledged and are not sealed; compare with what the source still has".into(),
-        });
-    }
+fn open_fault(segment: u32, what: String, records: Vec<RecordRange>) -> Fault {
+    let hint = "these records were acknowledged and are not sealed; compare with what the source still has".into();
+    Fault { code: "LEDGER-025", what, place: format!("wal/{segment:08}.wal"), records, hint }
 }
 
 /// Ascending indexes as ranges.

@@ -116,22 +116,24 @@ fn tiles(disk: &dyn Disk, log: &Path) -> Vec<Tile> {
 fn parse_path(path: &str) -> Option<(Option<u32>, u64, u64)> {
     let rest = path.strip_prefix("tile/")?;
     let (level, rest) = rest.split_once('/')?;
-    let level = if level == "entries" { None } else { Some(level.parse().ok().filter(|level| *level < 8)?) };
-    let (index, width) = match rest.split_once(".p/") {
-        Some((index, width)) => (index, width.parse().ok().filter(|width| (1..WIDTH).contains(width))?),
+    let number = if level == "entries" { None } else { Some(level.parse().ok().filter(|level| *level < 8)?) };
+    let (digits, width) = match rest.split_once(".p/") {
+        Some((digits, width)) => (digits, width.parse().ok().filter(|width| (1..WIDTH).contains(width))?),
         None => (rest, WIDTH),
     };
-    let parts: Vec<&str> = index.split('/').collect();
+    let parts: Vec<&str> = digits.split('/').collect();
     let (last, upper) = parts.split_last()?;
-    let mut number = 0u64;
+    let mut index = 0u64;
     for (part, marked) in upper.iter().map(|part| (*part, true)).chain([(*last, false)]) {
         let digits = if marked { part.strip_prefix('x')? } else { part };
         if digits.len() != 3 || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        number = number.checked_mul(1000)?.checked_add(digits.parse().ok()?)?;
+        index = index.checked_mul(1000)?.checked_add(digits.parse().ok()?)?;
     }
-    Some((level, number, width))
+    // Only the one spelling: a second file for the same place would be read as that place.
+    let canonical = index < INDEX_LIMIT && crate::main_log::tile_path(level, index, width as usize) == path;
+    canonical.then_some((number, index, width))
 }
 
 /// Entries of a bundle, up to the first that breaks its form.
@@ -275,6 +277,7 @@ fn required(size: u64) -> Vec<(Option<u32>, u64, u64)> {
 /// Statements must be there, in order of segment, and name each other.
 fn check_statements(statements: &[Option<Statement>], checkpoint: Option<&Checkpoint>, report: &mut Report) {
     let mut previous: Option<Hash> = Some([0; 32]);
+    let mut epoch = 0;
     for (number, statement) in (0..).zip(statements) {
         let mut fault = |what: &str| {
             report.faults.push(Fault {
@@ -296,6 +299,13 @@ fn check_statements(statements: &[Option<Statement>], checkpoint: Option<&Checkp
         if previous.is_some_and(|previous| previous != statement.previous) {
             fault("the batch statement does not continue the one before it");
         }
+        if statement.epoch < epoch {
+            fault("its epoch is below that of the statement before it");
+        }
+        epoch = statement.epoch;
         previous = Some(statement.leaf_hash());
     }
 }
+
+/// Beyond it, places times spans would not fit their type, and no log is that long.
+const INDEX_LIMIT: u64 = 1 << 40;

@@ -1,6 +1,7 @@
 //! One sealed segment: every byte against the statement, every record against the batch root.
 use std::{collections::HashMap, io, path::Path, sync::Arc};
 
+use jiff::Timestamp;
 use reeve_record::Hash;
 use sha2::{Digest, Sha256};
 
@@ -13,12 +14,18 @@ use crate::{
 };
 
 /// Last leaf and sequence of each source of the present epoch, over the segments read so far.
-#[derive(Default)]
 pub(super) struct Chains {
-    epoch: u64,
+    /// `None` before the first segment.
+    epoch: Option<u64>,
     /// False after damage, and until the next epoch: what follows cannot be joined to what came before.
     whole: bool,
     heads: HashMap<Arc<str>, (u64, Hash)>,
+}
+
+impl Default for Chains {
+    fn default() -> Self {
+        Self { epoch: None, whole: true, heads: HashMap::new() }
+    }
 }
 
 impl Chains {
@@ -68,8 +75,8 @@ fn check_map(disk: &dyn Disk, folder: &Path, statement: &Statement, report: &mut
         Err(error) => format!("it cannot be read: {error}"),
         Ok(bytes) if hash(&bytes) != statement.map => "it is not the file that was sealed".into(),
         Ok(bytes) => match String::from_utf8(bytes).ok().as_deref().and_then(parse_map) {
-            Some(regions) => return Some(regions),
-            None => "it is sealed but not in the form of docs/spec/record.md".into(),
+            Some(regions) if serves(&regions, statement) => return Some(regions),
+            _ => "it is sealed but not in the form of docs/spec/record.md".into(),
         },
     };
     report.faults.push(Fault {
@@ -80,6 +87,12 @@ fn check_map(disk: &dyn Disk, folder: &Path, statement: &Statement, report: &mut
         hint: "records are still compared with the batch root; only naming damage closely needs the map".into(),
     });
     None
+}
+
+/// Whether the map covers the whole file and names no record that is not in the segment.
+fn serves(regions: &[Region], statement: &Statement) -> bool {
+    let end = regions.last().map(|region| region.offset + region.length);
+    end == Some(statement.file.length) && regions.iter().all(|region| region.first + region.count <= statement.records)
 }
 
 fn hash(bytes: &[u8]) -> FileHash {
@@ -227,11 +240,11 @@ fn check_records(file: Arc<dyn DiskFile>, statement: &Statement, chains: &mut Ch
     if reader.records() != u64::from(statement.records) {
         return fault(format!("it holds {} records, the batch statement says {}", reader.records(), statement.records), all());
     }
-    if chains.epoch != statement.epoch {
-        *chains = Chains { epoch: statement.epoch, whole: true, heads: HashMap::new() };
+    if chains.epoch != Some(statement.epoch) {
+        *chains = Chains { epoch: Some(statement.epoch), ..Chains::default() };
     }
     let mut leaves = Leaves::new(reader.identity.clone());
-    let (mut raw_bytes, mut unchained) = (0, Vec::new());
+    let (mut raw_bytes, mut received, mut lost, mut unchained) = (0, None, Vec::new(), Vec::new());
     let mut first = 0;
     while first < statement.records {
         let end = statement.records.min(first.saturating_add(4096));
@@ -242,10 +255,13 @@ fn check_records(file: Arc<dyn DiskFile>, statement: &Statement, chains: &mut Ch
         for (row, index) in rows.into_iter().zip(first..) {
             let Some(raw) = &row.raw else {
                 leaves.lost();
+                lost.push(index);
                 chains.break_off();
                 continue;
             };
             raw_bytes += raw.len() as u64;
+            let at = row.receipt.received_at;
+            received = Some(received.map_or((at, at), |(first, last): (Timestamp, Timestamp)| (first.min(at), last.max(at))));
             let leaf = leaves.push(&row.receipt, row.previous, raw);
             if !follows(chains, &leaf, leaves.hashes.last()) {
                 unchained.push(index);
@@ -256,9 +272,16 @@ fn check_records(file: Arc<dyn DiskFile>, statement: &Statement, chains: &mut Ch
     report.records += u64::from(statement.records);
     if leaves.root() != statement.root || raw_bytes != statement.raw_bytes {
         fault("its records do not give the batch root that was signed".into(), all());
+    } else if received.unwrap_or_default() != statement.received || lost_as_declared(&lost) != statement.lost {
+        fault("times of receipt or lost records are not those that were signed".into(), all());
     } else if !unchained.is_empty() {
         fault("these records do not continue what their source sent before".into(), ranges(segment, unchained));
     }
+}
+
+/// Indexes of lost records as a statement lists them.
+fn lost_as_declared(lost: &[u32]) -> Vec<(u32, u32)> {
+    ranges(0, lost.iter().copied()).into_iter().map(|range| (range.first, range.count)).collect()
 }
 
 /// Whether the leaf continues its source's chain; notes it as the new head.
@@ -268,7 +291,7 @@ fn follows(chains: &mut Chains, leaf: &reeve_record::Leaf, hash: Option<&Hash>) 
     match chains.heads.get_mut(&leaf.receipt.source) {
         Some(head) => {
             let before = std::mem::replace(head, (sequence, hash));
-            sequence == before.0 + 1 && previous == before.1
+            before.0.checked_add(1) == Some(sequence) && previous == before.1
         }
         None => {
             chains.heads.insert(leaf.receipt.source.clone(), (sequence, hash));
