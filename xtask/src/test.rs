@@ -26,7 +26,9 @@ pub fn test(flags: &[&str]) -> Done {
     console()?;
     step("build the workspace and its tests", &mut cargo(&["test", "--workspace", "--locked", "--no-run", "--quiet"]))?;
     let clients = clients()?;
-    step("workspace tests", cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]).env("REEVE_CLIENTS", &clients))?;
+    let witness = witness()?;
+    let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    step("workspace tests", tests.env("REEVE_CLIENTS", &clients).env("REEVE_WITNESS", &witness))?;
     demo::demo(&["--check", "--dev"])?;
     end_to_end("debug")
 }
@@ -39,6 +41,16 @@ fn clients() -> Done<PathBuf> {
     }
     let mut install = program("sh", &["cases/clients/install.sh"]);
     step(&format!("install the Elastic clients into {}", folder.display()), install.arg(&folder))?;
+    Ok(folder)
+}
+
+/// The Python environment that the witness and the Python verifier run in, beside the build.
+fn witness() -> Done<PathBuf> {
+    let folder = target_dir().join("witness");
+    if !folder.join("venv/bin/python").exists() {
+        let mut install = program("sh", &["witness/install.sh"]);
+        step(&format!("install the Python verifier's packages into {}", folder.display()), install.arg(&folder))?;
+    }
     Ok(folder)
 }
 

@@ -1,0 +1,296 @@
+//! The main log: checkpoint, tiles, bundles, statements. `docs/spec/record.md`, *Main log* and *Checking a ledger*.
+use std::{collections::HashMap, io::ErrorKind};
+
+use crate::{
+    Checkpoint, Fault, Files, Hash, RecordRange, Report, VerifierKey, files::read_all, note::NOTE_LIMIT, statement::Statement,
+    text, tree,
+};
+
+/// What the log says, as far as it can be trusted.
+pub(crate) struct Log {
+    /// By segment; `None` where no stored copy fits the log. Without a trusted log, what is stored.
+    pub(crate) statements: Vec<Option<Statement>>,
+}
+
+/// A stored tile, or a bundle of entries.
+struct Tile {
+    name: String,
+    /// `None` for a bundle.
+    level: Option<u32>,
+    index: u64,
+    width: u64,
+    content: Result<Vec<u8>, String>,
+}
+
+impl Tile {
+    /// Entries below each of its places.
+    fn span(&self) -> u64 {
+        WIDTH.pow(self.level.unwrap_or(0))
+    }
+
+    /// One past the last entry it serves.
+    fn end(&self) -> u64 {
+        (self.index * WIDTH + self.width).saturating_mul(self.span())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.content.as_deref().unwrap_or_default()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut rest = self.bytes();
+        let entries = std::iter::from_fn(move || {
+            let (length, tail) = rest.split_first_chunk::<2>()?;
+            let (entry, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+            rest = tail;
+            Some(entry)
+        });
+        (self.index * WIDTH..).zip(entries).take(self.width as usize)
+    }
+
+    /// Hashes by place in its level.
+    fn hashes(&self) -> Vec<(u64, Hash)> {
+        match self.level {
+            None => self.entries().map(|(place, entry)| (place, tree::leaf(entry))).collect(),
+            Some(_) => {
+                (self.index * WIDTH..).zip(self.bytes().as_chunks::<32>().0.iter().copied()).take(self.width as usize).collect()
+            }
+        }
+    }
+
+    /// Length of the content that its places make up.
+    fn sound_length(&self) -> usize {
+        match self.level {
+            None => self.entries().map(|(_, entry)| entry.len() + 2).sum(),
+            Some(_) => 32 * self.width as usize,
+        }
+    }
+}
+
+pub(crate) fn check(files: &dyn Files, key: Option<&VerifierKey>, report: &mut Report) -> Log {
+    // The checkpoint first: a ledger in use only adds to what it covers.
+    let checkpoint = checkpoint(files, key);
+    let tiles = tiles(files);
+    let from_entries = places(&tiles, None);
+    let from_tiles = places(&tiles, Some(0));
+    let stored = (0..).take_while(|place| from_entries.contains_key(place) || from_tiles.contains_key(place)).count() as u64;
+    let leaves = checkpoint.as_ref().ok().and_then(|checkpoint| trusted(checkpoint, &from_entries, &from_tiles));
+    report.size = checkpoint.as_ref().map_or(stored, Checkpoint::size);
+    report.signed = checkpoint.as_ref().ok().map(Checkpoint::time);
+    let statements = statements(&tiles, leaves.as_deref(), stored);
+    match (&checkpoint, &leaves) {
+        (Ok(_), Some(leaves)) => check_tiles(&tiles, leaves, &statements, report),
+        (Ok(checkpoint), None) => {
+            let what = "neither the stored entries nor the stored hashes give the root that was signed";
+            let records = all_of(checkpoint.size().min(stored.max(1)), &statements);
+            report.faults.push(Fault::new("LEDGER-021", "log/tile", what, records));
+        }
+        // A new ledger has no checkpoint before its first segment or minute.
+        (Err(None), _) if stored == 0 => {}
+        (Err(reason), _) => {
+            let what = reason.clone().map_or("it is missing".into(), |reason| format!("it {reason}"));
+            report.faults.push(Fault::new("LEDGER-020", "log/checkpoint", what, all_of(stored, &statements)));
+        }
+    }
+    check_statements(&statements, checkpoint.ok().as_ref(), report);
+    Log { statements }
+}
+
+/// The signed checkpoint; else what is wrong with it, `None` if it is not there.
+fn checkpoint(files: &dyn Files, key: Option<&VerifierKey>) -> Result<Checkpoint, Option<String>> {
+    let note = read_all(files, "log/checkpoint", NOTE_LIMIT as u64).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => None,
+        _ => Some(format!("cannot be read: {error}")),
+    })?;
+    let key = key.ok_or_else(|| Some("has no key to be checked with".into()))?;
+    Checkpoint::open(&note, key).map_err(Some)
+}
+
+fn all_of(size: u64, statements: &[Option<Statement>]) -> Vec<RecordRange> {
+    (0..size as u32).map(|segment| range(u64::from(segment), statements)).collect()
+}
+
+fn range(segment: u64, statements: &[Option<Statement>]) -> RecordRange {
+    RecordRange::all(segment as u32, statements.get(segment as usize).and_then(Option::as_ref))
+}
+
+/// Every stored tile and bundle, by level, index and width.
+fn tiles(files: &dyn Files) -> Vec<Tile> {
+    let mut tiles = Vec::new();
+    let mut folders = vec![("tile".to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        for entry in files.list(&format!("log/{folder}")).unwrap_or_default() {
+            let name = format!("{folder}/{entry}");
+            let Some((level, index, width)) = place_of(&name) else {
+                if depth < DEPTH && !entry.ends_with(".tmp") {
+                    folders.push((name, depth + 1));
+                }
+                continue;
+            };
+            match read_all(files, &format!("log/{name}"), BUNDLE_LIMIT) {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {}
+                content => tiles.push(Tile { name, level, index, width, content: content.map_err(|error| error.to_string()) }),
+            }
+        }
+    }
+    tiles.sort_by_key(|tile| (tile.level, tile.index, tile.width));
+    tiles
+}
+
+/// Level, index and width of the tile with this path; `None` unless it is exactly that tile's path.
+fn place_of(name: &str) -> Option<(Option<u32>, u64, u64)> {
+    let (level, rest) = name.strip_prefix("tile/")?.split_once('/')?;
+    let level = if level == "entries" { None } else { Some(text::number(level).filter(|level| *level < LEVELS)?) };
+    let (digits, width) = match rest.split_once(".p/") {
+        Some((digits, width)) => (digits, text::number(width)?),
+        None => (rest, WIDTH),
+    };
+    let digits: String = digits.chars().filter(char::is_ascii_digit).collect();
+    let index = digits.parse().ok().filter(|index| *index < INDEX_LIMIT)?;
+    ((1..=WIDTH).contains(&width) && path(level, index, width) == name).then_some((level, index, width))
+}
+
+/// `tile/<L>/<N>[.p/<W>]`: the index in groups of three digits, all but the last marked with `x`.
+fn path(level: Option<u32>, index: u64, width: u64) -> String {
+    let mut groups = format!("{:03}", index % 1000);
+    let mut rest = index / 1000;
+    while rest > 0 {
+        groups = format!("x{:03}/{groups}", rest % 1000);
+        rest /= 1000;
+    }
+    let level = level.map_or("entries".into(), |level| level.to_string());
+    let partial = if width < WIDTH { format!(".p/{width}") } else { String::new() };
+    format!("tile/{level}/{groups}{partial}")
+}
+
+/// Hashes of a level by place; the widest file of an index prevails.
+fn places(tiles: &[Tile], level: Option<u32>) -> HashMap<u64, Hash> {
+    tiles.iter().filter(|tile| tile.level == level).flat_map(Tile::hashes).collect()
+}
+
+/// The leaf hashes whose root was signed. Either source may be damaged in places; where it has gaps the other fills them.
+fn trusted(checkpoint: &Checkpoint, entries: &HashMap<u64, Hash>, tiles: &HashMap<u64, Hash>) -> Option<Vec<Hash>> {
+    if checkpoint.size() > (entries.len() + tiles.len()) as u64 {
+        return None;
+    }
+    [(entries, tiles), (tiles, entries)].into_iter().find_map(|(first, second)| {
+        let leaf = |place| first.get(&place).or_else(|| second.get(&place)).copied();
+        let leaves: Vec<Hash> = (0..checkpoint.size()).map(leaf).collect::<Option<_>>()?;
+        (tree::root(&leaves) == *checkpoint.root()).then_some(leaves)
+    })
+}
+
+/// For each place a stored copy of its statement that fits the log; without a trusted log the last that reads.
+fn statements(tiles: &[Tile], leaves: Option<&[Hash]>, stored: u64) -> Vec<Option<Statement>> {
+    let size = leaves.map_or(stored as usize, <[Hash]>::len);
+    let mut statements = vec![None; size];
+    for (place, entry) in tiles.iter().filter(|tile| tile.level.is_none()).flat_map(Tile::entries) {
+        let fits = leaves.is_none_or(|leaves| leaves.get(place as usize) == Some(&tree::leaf(entry)));
+        if let (true, Some(slot), Some(statement)) = (fits, statements.get_mut(place as usize), Statement::parse(entry)) {
+            *slot = Some(statement);
+        }
+    }
+    statements
+}
+
+/// Every file that the checkpoint covers against the trusted leaves; files that must be there and are not.
+fn check_tiles(tiles: &[Tile], leaves: &[Hash], statements: &[Option<Statement>], report: &mut Report) {
+    let size = leaves.len() as u64;
+    for tile in tiles.iter().filter(|tile| tile.end() <= size) {
+        let bad = bad_places(tile, leaves);
+        if let Err(error) = &tile.content {
+            let records = hit(tile, 0..tile.width, size, statements);
+            report.faults.push(Fault::new(
+                "LEDGER-021",
+                format!("log/{}", tile.name),
+                format!("it cannot be read: {error}"),
+                records,
+            ));
+        } else if !bad.is_empty() {
+            let what = format!("{} of its {} places are not what was signed", bad.len(), tile.width);
+            let records = hit(tile, bad, size, statements);
+            report.faults.push(Fault::new("LEDGER-021", format!("log/{}", tile.name), what, records));
+        }
+    }
+    for missing in required(size) {
+        let covers = |tile: &Tile| (tile.level, tile.index) == (missing.level, missing.index) && tile.width >= missing.width;
+        if !tiles.iter().any(covers) {
+            let records = hit(&missing, 0..missing.width, size, statements);
+            report.faults.push(Fault::new("LEDGER-021", format!("log/{}", missing.name), "it is missing", records));
+        }
+    }
+}
+
+fn bad_places(tile: &Tile, leaves: &[Hash]) -> Vec<u64> {
+    let (stored, span) = (tile.hashes(), tile.span() as usize);
+    let expected = |place: u64| {
+        let first = (tile.index * WIDTH + place) as usize * span;
+        leaves.get(first..first + span).map(|leaves| if span == 1 { leaves[0] } else { tree::root(leaves) })
+    };
+    let sound = |place: &u64| stored.get(*place as usize).map(|(_, hash)| *hash) == expected(*place);
+    let mut bad: Vec<u64> = (0..tile.width).filter(|place| !sound(place)).collect();
+    if bad.is_empty() && tile.bytes().len() != tile.sound_length() {
+        bad.push(tile.width - 1);
+    }
+    bad
+}
+
+/// The records whose proofs lead through these places of the tile.
+fn hit(tile: &Tile, bad: impl IntoIterator<Item = u64>, size: u64, statements: &[Option<Statement>]) -> Vec<RecordRange> {
+    let segments = bad.into_iter().flat_map(|place| {
+        let first = (tile.index * WIDTH + place) * tile.span();
+        first..(first + tile.span()).min(size)
+    });
+    segments.map(|segment| range(segment, statements)).collect()
+}
+
+/// The files that a log of this size has, without content.
+fn required(size: u64) -> Vec<Tile> {
+    let mut required = Vec::new();
+    for level in [None].into_iter().chain((0..LEVELS).map(Some)) {
+        let places = size / WIDTH.pow(level.unwrap_or(0));
+        let full = (0..places / WIDTH).map(|index| (index, WIDTH));
+        let edge = (!places.is_multiple_of(WIDTH)).then_some((places / WIDTH, places % WIDTH));
+        required.extend(full.chain(edge).map(|(index, width)| {
+            let name = path(level, index, width);
+            Tile { name, level, index, width, content: Ok(Vec::new()) }
+        }));
+    }
+    required
+}
+
+/// Statements are there, in order of segment, of this log, and name each other.
+fn check_statements(statements: &[Option<Statement>], checkpoint: Option<&Checkpoint>, report: &mut Report) {
+    let mut previous: Option<Hash> = Some([0; 32]);
+    let mut epoch = 0;
+    for (number, statement) in (0..).zip(statements) {
+        let mut fault = |what: &str| {
+            let place = format!("entry {number} of the main log");
+            report.faults.push(Fault::new("LEDGER-027", place, what, vec![RecordRange::all(number, statement.as_ref())]));
+        };
+        let Some(statement) = statement else {
+            fault("no stored copy of this batch statement fits the log");
+            previous = None;
+            continue;
+        };
+        if statement.segment != number || checkpoint.is_some_and(|checkpoint| checkpoint.origin() != statement.origin) {
+            fault("the batch statement is that of another segment or log");
+        }
+        if previous.is_some_and(|previous| previous != statement.previous) {
+            fault("the batch statement does not continue the one before it");
+        }
+        if statement.epoch < epoch {
+            fault("its epoch is below the one before it");
+        }
+        (previous, epoch) = (Some(statement.leaf), statement.epoch);
+    }
+}
+
+/// Places in a full tile.
+const WIDTH: u64 = 256;
+const LEVELS: u32 = 8;
+const INDEX_LIMIT: u64 = 1 << 40;
+/// A full bundle of the longest entries.
+const BUNDLE_LIMIT: u64 = WIDTH * (2 + 65_535);
+/// Folders below one another that tile paths need, with room.
+const DEPTH: u32 = 12;

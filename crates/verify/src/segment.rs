@@ -1,0 +1,355 @@
+//! One sealed segment: its bytes against the statement, its records against the batch root and their sources' chains.
+use std::collections::HashMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Fault, Files, Hash, Leaf, RecordRange, Report,
+    files::{read_all, read_part},
+    parquet::{Cell, Kind, Physical, TIMESTAMP_MICROS, Table, UINT_8, UINT_32, UINT_64, UTF8},
+    record::{Salts, commit, commit_secret, lost_leaf, transport_number},
+    statement::{FileHash, Statement},
+    text,
+    tree::{self, Tree},
+};
+
+/// Last sequence and leaf hash of each source in the present epoch, over the segments read so far.
+#[derive(Default)]
+pub(crate) struct Chains {
+    epoch: Option<u64>,
+    /// A record was lost, or a segment could not be read, in this epoch: a source not met since may have sent it.
+    broken: bool,
+    heads: HashMap<String, (u64, Hash)>,
+}
+
+impl Chains {
+    pub(crate) fn break_off(&mut self) {
+        self.broken = true;
+        self.heads.clear();
+    }
+
+    fn enter(&mut self, epoch: u64) {
+        if self.epoch != Some(epoch) {
+            *self = Self { epoch: Some(epoch), ..Self::default() };
+        }
+    }
+
+    /// Whether the leaf continues its source's chain; notes it as the last.
+    fn continues(&mut self, leaf: &Leaf, hash: Hash) -> bool {
+        let this = (leaf.sequence, hash);
+        match self.heads.get_mut(leaf.source) {
+            Some(head) => {
+                let (sequence, last) = std::mem::replace(head, this);
+                sequence.checked_add(1) == Some(leaf.sequence) && last == leaf.previous
+            }
+            None => {
+                self.heads.insert(leaf.source.to_owned(), this);
+                self.broken || (leaf.sequence == 0 && leaf.previous == [0; 32])
+            }
+        }
+    }
+}
+
+pub(crate) fn check(files: &dyn Files, statement: &Statement, chains: &mut Chains, report: &mut Report) {
+    let before = report.faults.len();
+    report.lost_records += statement.lost.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
+    chains.enter(statement.epoch);
+    let regions = check_map(files, statement, report);
+    let name = format!("segments/{:08}.parquet", statement.segment);
+    match compare(files, &name, statement, &regions) {
+        Ok(faults) if faults.is_empty() => check_records(files, &name, statement, chains, report),
+        Ok(faults) => report.faults.extend(faults),
+        Err(error) => {
+            let code = if error.kind() == std::io::ErrorKind::NotFound { "LEDGER-024" } else { "LEDGER-022" };
+            report.faults.push(Fault::new(code, name, format!("it cannot be read: {error}"), vec![all(statement)]));
+        }
+    }
+    if report.faults.len() > before {
+        chains.break_off();
+    }
+}
+
+fn all(statement: &Statement) -> RecordRange {
+    RecordRange::all(statement.segment, Some(statement))
+}
+
+/// A stretch of the segment file and the records it serves.
+struct Region {
+    offset: u64,
+    length: u64,
+    first: u32,
+    count: u32,
+    sha256: Hash,
+}
+
+/// The map, if it is the one that was sealed; else no regions.
+fn check_map(files: &dyn Files, statement: &Statement, report: &mut Report) -> Vec<Region> {
+    let name = format!("segments/{:08}.map", statement.segment);
+    let problem = match read_all(files, &name, MAP_LIMIT) {
+        Err(error) => format!("it cannot be read: {error}"),
+        Ok(bytes) if (bytes.len() as u64, <Hash>::from(Sha256::digest(&bytes))) != statement.map => {
+            "it is not the file that was sealed".into()
+        }
+        Ok(bytes) => match parse_map(&bytes, statement) {
+            Some(regions) => return regions,
+            None => "it is sealed but not in the form of docs/spec/record.md".into(),
+        },
+    };
+    report.faults.push(Fault::new("LEDGER-026", name, problem, vec![all(statement)]));
+    Vec::new()
+}
+
+fn parse_map(bytes: &[u8], statement: &Statement) -> Option<Vec<Region>> {
+    let mut lines = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?.split('\n');
+    if lines.next()? != "reeve-map/v1" {
+        return None;
+    }
+    let mut end = 0u64;
+    let mut region = |line: &str| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [offset, length, first, count, crc, sha256] = fields[..] else { return None };
+        let region = Region {
+            offset: text::number(offset)?,
+            length: text::number(length)?,
+            first: text::number(first)?,
+            count: text::number(count)?,
+            sha256: text::hash(sha256)?,
+        };
+        let crc_spelt = crc.len() == 8 && crc.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let inside = u64::from(region.first) + u64::from(region.count) <= u64::from(statement.records);
+        let follows = region.offset == end;
+        end = end.checked_add(region.length)?;
+        (crc_spelt && inside && follows).then_some(region)
+    };
+    let regions: Vec<Region> = lines.map(&mut region).collect::<Option<_>>()?;
+    (end == statement.file.0 && !regions.is_empty()).then_some(regions)
+}
+
+/// Every byte against the statement; where they differ, the map says which records that hits.
+fn compare(files: &dyn Files, name: &str, statement: &Statement, regions: &[Region]) -> std::io::Result<Vec<Fault>> {
+    let length = files.length(name)?;
+    if hash_file(files, name, length)? == statement.file {
+        return Ok(Vec::new());
+    }
+    let mut faults = Vec::new();
+    if length != statement.file.0 {
+        let what = format!("it has {length} bytes, {} were sealed", statement.file.0);
+        faults.push(Fault::new("LEDGER-022", name, what, vec![all(statement)]));
+    }
+    for region in regions {
+        let bytes = read_part(files, name, region.offset, region.length.min(length))?;
+        if <Hash>::from(Sha256::digest(&bytes)) != region.sha256 {
+            let place = format!("{name} bytes {}…{}", region.offset, region.offset + region.length.saturating_sub(1));
+            let records = RecordRange { segment: statement.segment, first: region.first, count: region.count.max(1) };
+            faults.push(Fault::new("LEDGER-022", place, "these bytes are not what was sealed", vec![records]));
+        }
+    }
+    if faults.is_empty() {
+        faults.push(Fault::new("LEDGER-022", name, "it is not the file that was sealed", vec![all(statement)]));
+    }
+    Ok(faults)
+}
+
+fn hash_file(files: &dyn Files, name: &str, length: u64) -> std::io::Result<FileHash> {
+    let (mut hasher, mut at) = (Sha256::new(), 0);
+    while at < length {
+        let bytes = read_part(files, name, at, (length - at).min(1 << 20))?;
+        if bytes.is_empty() {
+            break;
+        }
+        hasher.update(&bytes);
+        at += bytes.len() as u64;
+    }
+    Ok((at, hasher.finalize().into()))
+}
+
+/// What the rows of a segment add up to.
+struct Totals {
+    tree: Tree,
+    raw_bytes: u64,
+    received: Option<(i64, i64)>,
+    lost: Vec<(u32, u32)>,
+    /// Records that do not continue their source's chain.
+    astray: Vec<RecordRange>,
+    index: u32,
+}
+
+fn check_records(files: &dyn Files, name: &str, statement: &Statement, chains: &mut Chains, report: &mut Report) {
+    let mut totals =
+        Totals { tree: Tree::default(), raw_bytes: 0, received: None, lost: Vec::new(), astray: Vec::new(), index: 0 };
+    let read = read_records(files, name, statement, chains, &mut totals);
+    report.records += u64::from(totals.index);
+    let (what, records) = if let Err(problem) = read {
+        (problem, vec![all(statement)])
+    } else if totals.tree.root() != statement.root || totals.raw_bytes != statement.raw_bytes {
+        ("its records do not give the batch root and the number of bytes that were signed".into(), vec![all(statement)])
+    } else if totals.received.unwrap_or((0, 0)) != statement.received || totals.lost != statement.lost {
+        ("times of receipt or lost records are not those that were signed".into(), vec![all(statement)])
+    } else if !totals.astray.is_empty() {
+        ("these records do not continue what their source sent before".into(), totals.astray)
+    } else {
+        return;
+    };
+    report.faults.push(Fault::new("LEDGER-023", name, what, records));
+}
+
+/// Reads every row and recomputes its leaf.
+fn read_records(
+    files: &dyn Files,
+    name: &str,
+    statement: &Statement,
+    chains: &mut Chains,
+    totals: &mut Totals,
+) -> Result<(), String> {
+    let table = Table::open(files, name, statement.file.0, &COLUMNS)?;
+    let secret = identity(&table, statement).ok_or("its metadata is not that of the batch statement, or incomplete")?;
+    if table.rows != u64::from(statement.records) {
+        return Err(format!("it holds {} records, the batch statement says {}", table.rows, statement.records));
+    }
+    let salts = Salts::new(&secret, statement.segment);
+    let mut heads: HashMap<String, Hash> = HashMap::new();
+    let mut encoded = Vec::new();
+    table.for_each(|cells| {
+        let index = totals.index;
+        let row = Row::read(&cells, index).ok_or_else(|| format!("row {index} breaks the form of docs/spec/record.md"))?;
+        totals.index += 1;
+        let Some(raw) = row.raw else {
+            totals.lose(index);
+            totals.tree.push(lost_leaf(statement.segment, index));
+            chains.break_off();
+            return Ok(());
+        };
+        let previous = row.previous.or_else(|| heads.get(row.source).copied()).unwrap_or_default();
+        let leaf = row.leaf(statement, index, previous, commit(&salts.salt(index), raw), raw.len());
+        leaf.encode(&mut encoded).ok_or_else(|| format!("a name of row {index} is too long"))?;
+        let hash = tree::leaf(&encoded);
+        totals.take(&leaf, hash);
+        match heads.get_mut(row.source) {
+            Some(head) => *head = hash,
+            None => _ = heads.insert(row.source.to_owned(), hash),
+        }
+        if !chains.continues(&leaf, hash) {
+            totals.stray(statement.segment, index);
+        }
+        Ok(())
+    })
+}
+
+/// The salt secret, if the file's metadata is that of the segment.
+fn identity(table: &Table<'_, 10>, statement: &Statement) -> Option<Hash> {
+    let secret: Hash = text::hex(table.pair("reeve.salt_secret")?)?.try_into().ok()?;
+    let same = table.pair("reeve.format")? == "1"
+        && text::number::<u32>(table.pair("reeve.segment")?)? == statement.segment
+        && text::number::<u64>(table.pair("reeve.epoch")?)? == statement.epoch
+        && commit_secret(&secret) == statement.salts;
+    same.then_some(secret)
+}
+
+impl Totals {
+    fn take(&mut self, leaf: &Leaf, hash: Hash) {
+        let at = leaf.received_at;
+        self.raw_bytes = self.raw_bytes.saturating_add(leaf.raw_length);
+        self.received = Some(self.received.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
+        self.tree.push(hash);
+    }
+
+    fn lose(&mut self, index: u32) {
+        match self.lost.last_mut().filter(|(first, count)| first + count == index) {
+            Some((_, count)) => *count += 1,
+            None => self.lost.push((index, 1)),
+        }
+    }
+
+    fn stray(&mut self, segment: u32, index: u32) {
+        match self.astray.last_mut().filter(|range| range.first + range.count == index) {
+            Some(range) => range.count += 1,
+            None => self.astray.push(RecordRange { segment, first: index, count: 1 }),
+        }
+    }
+}
+
+/// One row, its parts in the form they must have.
+struct Row<'a> {
+    raw: Option<&'a [u8]>,
+    source: &'a str,
+    policy: &'a str,
+    sequence: u64,
+    received_at: i64,
+    transport: u8,
+    claimed: Option<(u8, i64)>,
+    previous: Option<Hash>,
+}
+
+impl<'a> Row<'a> {
+    fn read(cells: &[Cell<'a>; 10], index: u32) -> Option<Self> {
+        let [place, raw, source, sequence, received_at, transport, claimed_at, certainty, policy, previous] = *cells;
+        let claimed = match certainty {
+            Cell::Null | Cell::Int(0) => None,
+            certainty => {
+                let certainty = u8::try_from(int(certainty)?).ok().filter(|certainty| *certainty <= 4)?;
+                Some((certainty, time(claimed_at)?))
+            }
+        };
+        (int(place)? == i64::from(index)).then_some(())?;
+        Some(Self {
+            raw: bytes(raw),
+            source: std::str::from_utf8(bytes(source)?).ok()?,
+            policy: std::str::from_utf8(bytes(policy)?).ok()?,
+            // Unsigned, in the signed type of its width.
+            sequence: int(sequence)? as u64,
+            received_at: time(received_at)?,
+            transport: transport_number(bytes(transport)?)?,
+            claimed,
+            previous: bytes(previous).map(Hash::try_from).transpose().ok()?,
+        })
+    }
+
+    fn leaf(&self, statement: &Statement, index: u32, previous: Hash, commitment: Hash, length: usize) -> Leaf<'a> {
+        let (certainty, claimed_at) = self.claimed.unwrap_or_default();
+        Leaf {
+            segment: statement.segment,
+            index,
+            epoch: statement.epoch,
+            sequence: self.sequence,
+            previous,
+            received_at: self.received_at,
+            certainty,
+            claimed_at,
+            transport: self.transport,
+            raw_length: length as u64,
+            commitment,
+            source: self.source,
+            policy: self.policy,
+        }
+    }
+}
+
+fn int(cell: Cell<'_>) -> Option<i64> {
+    if let Cell::Int(value) = cell { Some(value) } else { None }
+}
+
+fn bytes(cell: Cell<'_>) -> Option<&[u8]> {
+    if let Cell::Bytes(value) = cell { Some(value) } else { None }
+}
+
+fn time(cell: Cell<'_>) -> Option<i64> {
+    int(cell).filter(|at| text::in_range(*at))
+}
+
+const fn column(name: &'static str, physical: Physical, converted: Option<i64>, optional: bool) -> Kind {
+    Kind { name, physical, converted, optional }
+}
+
+const COLUMNS: [Kind; 10] = [
+    column("index", Physical::Int32, Some(UINT_32), false),
+    column("raw", Physical::Bytes, None, true),
+    column("source", Physical::Bytes, Some(UTF8), false),
+    column("sequence", Physical::Int64, Some(UINT_64), false),
+    column("received_at", Physical::Int64, Some(TIMESTAMP_MICROS), false),
+    column("transport", Physical::Bytes, Some(UTF8), false),
+    column("claimed_at", Physical::Int64, Some(TIMESTAMP_MICROS), true),
+    column("claimed_certainty", Physical::Int32, Some(UINT_8), true),
+    column("policy", Physical::Bytes, Some(UTF8), false),
+    column("previous", Physical::Hash, None, true),
+];
+const MAP_LIMIT: u64 = 64 << 20;

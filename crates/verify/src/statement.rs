@@ -1,0 +1,79 @@
+//! The batch statement: what the main log says about one segment.
+use crate::{Hash, text, tree};
+
+/// Length and SHA-256 of a file.
+pub(crate) type FileHash = (u64, Hash);
+
+/// A batch statement in the form of `docs/spec/record.md`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Statement {
+    pub(crate) origin: String,
+    pub(crate) segment: u32,
+    pub(crate) epoch: u64,
+    pub(crate) records: u32,
+    pub(crate) raw_bytes: u64,
+    pub(crate) received: (i64, i64),
+    pub(crate) sealed: i64,
+    pub(crate) root: Hash,
+    pub(crate) previous: Hash,
+    pub(crate) salts: Hash,
+    pub(crate) file: FileHash,
+    pub(crate) map: FileHash,
+    /// First index and count, ascending, not touching.
+    pub(crate) lost: Vec<(u32, u32)>,
+    /// Its leaf hash in the main log.
+    pub(crate) leaf: Hash,
+}
+
+impl Statement {
+    pub(crate) fn parse(entry: &[u8]) -> Option<Self> {
+        let mut lines = std::str::from_utf8(entry).ok()?.strip_suffix('\n')?.split('\n');
+        if lines.next()? != "reeve-batch/v1" {
+            return None;
+        }
+        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let statement = Self {
+            origin: field("origin")?.into(),
+            segment: text::number(field("segment")?)?,
+            epoch: text::number(field("epoch")?)?,
+            records: text::number(field("records")?).filter(|records| *records > 0)?,
+            raw_bytes: text::number(field("raw_bytes")?)?,
+            received: pair(field("received")?, text::time, text::time)?,
+            sealed: text::time(field("sealed")?)?,
+            root: text::hash(field("root")?)?,
+            previous: text::hash(field("previous")?)?,
+            salts: text::hash(field("salts")?)?,
+            file: pair(field("file")?, text::number, text::hash)?,
+            map: pair(field("map")?, text::number, text::hash)?,
+            lost: lines.map(|line| pair(line.strip_prefix("lost ")?, text::number, text::number)).collect::<Option<_>>()?,
+            leaf: tree::leaf(entry),
+        };
+        statement.losses_are_ordered().then_some(statement)
+    }
+
+    fn losses_are_ordered(&self) -> bool {
+        let mut free = 0;
+        self.lost.iter().all(|(first, count)| {
+            let (first, end) = (u64::from(*first), u64::from(*first) + u64::from(*count));
+            let fits = first >= free && *count > 0 && end <= u64::from(self.records);
+            // At least one record lies between two stretches, or they would be one.
+            free = end + 1;
+            fits
+        })
+    }
+
+    /// Number of the segment.
+    pub fn segment(&self) -> u32 {
+        self.segment
+    }
+
+    /// When it was sealed, as text in UTC.
+    pub fn sealed(&self) -> String {
+        text::time_text(self.sealed)
+    }
+}
+
+fn pair<A, B>(text: &str, first: impl Fn(&str) -> Option<A>, second: impl Fn(&str) -> Option<B>) -> Option<(A, B)> {
+    let (left, right) = text.split_once(' ')?;
+    Some((first(left)?, second(right)?))
+}
