@@ -413,7 +413,7 @@ pub(crate) struct Region {
 
 impl Region {
     /// Whether it lies outside the row groups: head, footer and indexes.
-    fn serves_all(&self) -> bool {
+    pub(crate) fn serves_all(&self) -> bool {
         self.offset == 0 || self.last
     }
 }

@@ -19,18 +19,20 @@ pub(super) struct Chains {
     epoch: Option<u64>,
     /// False after damage, and until the next epoch: what follows cannot be joined to what came before.
     whole: bool,
+    /// Whether the segment before could not be read, so that a new epoch may have begun in it.
+    broken: bool,
     heads: HashMap<Arc<str>, (u64, Hash)>,
 }
 
 impl Default for Chains {
     fn default() -> Self {
-        Self { epoch: None, whole: true, heads: HashMap::new() }
+        Self { epoch: None, whole: true, broken: false, heads: HashMap::new() }
     }
 }
 
 impl Chains {
     pub(super) fn break_off(&mut self) {
-        self.whole = false;
+        (self.whole, self.broken) = (false, true);
         self.heads.clear();
     }
 }
@@ -153,8 +155,8 @@ fn region_fault(file: &Arc<dyn DiskFile>, statement: &Statement, region: &Region
     fault.place = format!(" byte {offset}");
     fault.hint = "flipping it back restores what was sealed".into();
     let mended: Arc<dyn DiskFile> = Arc::new(Mended { file: file.clone(), offset, mask: 1 << (bit % 8) });
-    // Damage outside the pages of one row group may misdescribe everything else: the file as it is is not read then.
-    if region.count < statement.records || region.first > 0 || statement.records <= 1 {
+    // A damaged footer may misdescribe everything else: the file as it is is not read then.
+    if !region.serves_all() {
         match altered(file, &mended, region, segment) {
             Some(records) if records.is_empty() => {
                 fault.hint.push_str("; the records these bytes serve still read as they were sealed")
@@ -241,8 +243,9 @@ fn check_records(file: Arc<dyn DiskFile>, statement: &Statement, chains: &mut Ch
         return fault(format!("it holds {} records, the batch statement says {}", reader.records(), statement.records), all());
     }
     if chains.epoch != Some(statement.epoch) {
-        *chains = Chains { epoch: Some(statement.epoch), ..Chains::default() };
+        *chains = Chains { epoch: Some(statement.epoch), whole: !chains.broken, ..Chains::default() };
     }
+    chains.broken = false;
     let mut leaves = Leaves::new(reader.identity.clone());
     let (mut raw_bytes, mut received, mut lost, mut unchained) = (0, None, Vec::new(), Vec::new());
     let mut first = 0;

@@ -334,6 +334,23 @@ impl SimDisk {
         state.unsynced_names.clear();
     }
 
+    /// Files below `folder`.
+    #[allow(dead_code, reason = "tests/flips.rs shares this disk")]
+    pub fn files(&self, folder: &Path) -> Vec<PathBuf> {
+        let state = self.state();
+        let below = state.names.iter().filter(|(path, node)| path.starts_with(folder) && **node != Node::Folder);
+        below.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Changes a file as it lies there.
+    #[allow(dead_code, reason = "tests/flips.rs shares this disk")]
+    pub fn edit(&self, path: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        if let Some(Node::File(inode)) = state.names.get(path).copied() {
+            edit(&mut state.inodes[inode].cached);
+        }
+    }
+
     /// A file as programs see it.
     pub fn read(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.state();
