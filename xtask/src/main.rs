@@ -20,7 +20,9 @@ cargo xtask COMMAND
   test [--no-install]      everything CI runs: console, workspace tests, real clients, the demo's check, the console in Chromium
   check                    format, lints, tree rules, dependency policy
   bench NAME               figures: ledger, decode, ocsf, detect, lake, scan, serve (each says what it wants)
-  torture kill [--cycles N]  kill -9 under load, then compare what was acknowledged with what is kept (default 200 cycles)
+  torture --ci | --full    injuries that nothing acknowledged may be lost to: kills, simulated machines, every failing call, flipped bits, attacks;
+                           --ci takes minutes, --full hours; both print a table in Markdown
+  torture PART [N]         one part N times: kill, server, sim, syscalls, flips, sectors, full-disk, attacks
   openapi                  write console/openapi.json from the server's own description
 
 Both demo and test say what they will install before they do.";

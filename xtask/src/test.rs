@@ -9,10 +9,10 @@ use std::{
 use crate::{
     demo,
     run::{Done, cargo, output, program, reeve, root, step, target_dir},
-    tidy, tools,
+    tidy, tools, torture,
 };
 
-/// Everything: tools, console, workspace tests, the demo's check, the console in Chromium.
+/// Everything: tools, console, workspace tests, torture for some minutes, the demo's check, the console in Chromium.
 pub fn test(flags: &[&str]) -> Done {
     let may_install = !flags.contains(&"--no-install");
     eprintln!(
@@ -29,6 +29,7 @@ pub fn test(flags: &[&str]) -> Done {
     let witness = witness()?;
     let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     step("workspace tests", tests.env("REEVE_CLIENTS", &clients).env("REEVE_WITNESS", &witness))?;
+    torture::torture(&["--ci"])?;
     demo::demo(&["--check", "--dev"])?;
     end_to_end("debug")
 }

@@ -119,8 +119,15 @@ fn table(parts: &[(&Part, u64)], profile: &str) -> Done {
     let mut failed = Vec::new();
     for (part, amount) in parts {
         let (held, took, said) = run(part, *amount, profile)?;
-        let what = if *amount > 1 && *amount < u64::MAX { format!("{amount} × {}", part.unit) } else { format!("each {}", part.unit) };
-        rows.push(format!("| `{}` | {what} | {} | {:.0} s | {} |", part.name, if held { "held" } else { "FAILED" }, took.as_secs_f64(), said.join("; ")));
+        let what =
+            if *amount > 1 && *amount < u64::MAX { format!("{amount} × {}", part.unit) } else { format!("each {}", part.unit) };
+        rows.push(format!(
+            "| `{}` | {what} | {} | {:.0} s | {} |",
+            part.name,
+            if held { "held" } else { "FAILED" },
+            took.as_secs_f64(),
+            said.join("; ")
+        ));
         if !held {
             failed.push(part.name);
         }

@@ -79,7 +79,7 @@ fn nothing_acknowledged_is_lost_to_sigkill() {
     let report = verify(dir.path(), &VerifyOptions::default(), &mut |_| {}).unwrap();
     assert!(report.is_intact(), "{:#?}", report.faults);
     assert!(report.records >= stored.len() as u64 && report.lost_records == 0);
-    eprintln!("{cycles} kills, {} records acknowledged, all there; {} segments verify", stored.len(), report.segments);
+    eprintln!("torture: {cycles} kills, {} records acknowledged, all there; {} segments verify", stored.len(), report.segments);
 }
 
 /// One life of the process: what it was told is stored, by record.

@@ -205,7 +205,7 @@ fn what_was_acknowledged_survives_every_kill() {
     let kept = sealed(&data);
     let lost = acknowledged.iter().filter(|(segment, index, raw)| kept.get(&(*segment, *index)) != Some(raw)).count();
     eprintln!(
-        "{cycles} kills, {} acknowledged, {} kept, {lost} lost; stopped in {:?}",
+        "torture: {cycles} kills, {} acknowledged, {} kept, {lost} lost; stopped in {:?}",
         acknowledged.len(),
         kept.len(),
         stopping.elapsed()
