@@ -39,6 +39,22 @@ pub const JUDGES: &[Tool] = &[
         packages: &["python3", "python3-venv", "python3-pip"],
         purpose: "the official Python client, in a virtual environment of its own",
     },
+    Tool {
+        there: || on_path("openssl"),
+        packages: &["openssl"],
+        purpose: "a time-stamping authority, and the judge of time-stamps",
+    },
+    Tool {
+        there: || {
+            program("python3", &["-c", "import cryptography"])
+                .stdin(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|s| s.success())
+        },
+        packages: &["python3-cryptography"],
+        purpose: "the witness, a process of its own",
+    },
     Tool { there: || on_path("chromium"), packages: &["chromium"], purpose: "the console's end-to-end test" },
 ];
 

@@ -135,7 +135,17 @@ func checkProof(proof string, raw []byte, verifier note.Verifier) {
 	root, err := tlog.ParseHash(field(statement, "root "))
 	check(err, "batch root")
 	leafIndex := int64(binary.BigEndian.Uint32(leaf[8:]))
-	check(tlog.CheckRecord(hashes(head[3:], "path "), records, root, leafIndex, tlog.RecordHash(leaf)), "leaf in the batch")
+	check(tlog.CheckRecord(hashes(starting(head[3:], "path "), "path "), records, root, leafIndex, tlog.RecordHash(leaf)), "leaf in the batch")
+
+	rest := head[3+len(starting(head[3:], "path ")):]
+	epochIndex, err := strconv.ParseInt(after(rest[0], "epoch "), 10, 64)
+	check(err, "index of the epoch")
+	way := starting(rest[1:], "epoch_path ")
+	entry := decode(after(rest[1+len(way)], "epoch_entry "))
+	check(tlog.CheckRecord(hashes(way, "epoch_path "), tree.N, tree.Hash, epochIndex, tlog.RecordHash(entry)), "epoch in the main log")
+	if len(rest) != 2+len(way) {
+		fail("something follows the epoch")
+	}
 
 	commitment := sha256.Sum256(bytes.Join([][]byte{[]byte("reeve-raw/v1\x00"), salt, raw}, nil))
 	const before = 4 + 8 + 16 + 32 + 8 + 9 + 2
@@ -164,6 +174,16 @@ func hashes(lines []string, prefix string) (out []tlog.Hash) {
 		out = append(out, hash)
 	}
 	return out
+}
+
+// starting gives the lines at the front that begin with prefix.
+func starting(lines []string, prefix string) []string {
+	for n, line := range lines {
+		if !strings.HasPrefix(line, prefix) {
+			return lines[:n]
+		}
+	}
+	return lines
 }
 
 func field(text, name string) string {

@@ -147,12 +147,19 @@ fn checked(app: &App, id: RecordId) -> Result<Verification, Refusal> {
                     true,
                     format!("{} records, root {}", proven.statement.records, hex::encode(proven.statement.root)),
                 );
-                step("batch is in the main log", true, format!("entry {} of {}", id.segment, proven.checkpoint.size));
+                step("batch is in the main log", true, format!("entry {} of {}", proven.entry, proven.checkpoint.size));
                 step(
                     "checkpoint is signed",
                     true,
                     format!("{}, root {}", proven.checkpoint.origin, hex::encode(proven.checkpoint.root)),
                 );
+                if let Some(epoch) = proven.epoch {
+                    step(
+                        "checkpoint is in its key epoch",
+                        true,
+                        format!("epoch {}, {} to {}", epoch.epoch, epoch.begins, epoch.ends),
+                    );
+                }
                 "verified"
             }
         },

@@ -107,6 +107,32 @@ pub enum Error {
         /// The record.
         id: RecordId,
     },
+    /// A witness saw a larger log, or another one: an old copy was restored, or somebody else signs in this log's name.
+    #[error(
+        "nothing is signed: witness `{witness}` saw a log of {told} entries that this one of {have} does not continue. If a backup was restored, two people may let it go on with `reeve ledger fork`"
+    )]
+    RolledBack {
+        /// The witness.
+        witness: String,
+        /// Entries of the log it saw.
+        told: u64,
+        /// Entries of this one.
+        have: u64,
+    },
+    /// A trust policy cannot be used.
+    #[error("the policy `{place}` cannot be used: {reason}")]
+    Policy {
+        /// File, and line where known.
+        place: String,
+        /// Which rule is broken.
+        reason: String,
+    },
+    /// A fork is not permitted.
+    #[error("the log cannot be forked: {reason}")]
+    Fork {
+        /// Why not.
+        reason: String,
+    },
     /// There is no such record, or its bytes were lost.
     #[error("there is no record {id}, or its bytes were lost before it was sealed")]
     NoRecord {
@@ -133,6 +159,9 @@ impl Error {
             Error::Proof { .. } => "LEDGER-012",
             Error::NotSealed { .. } => "LEDGER-013",
             Error::NoRecord { .. } => "LEDGER-014",
+            Error::RolledBack { .. } => "LEDGER-015",
+            Error::Policy { .. } => "LEDGER-016",
+            Error::Fork { .. } => "LEDGER-017",
         }
     }
 

@@ -18,12 +18,13 @@ use reeve_record::{Hash, Receipt, RecordId, SaltSecret};
 use serde::Serialize;
 
 use crate::{
-    Error,
+    Error, ForkAuthority, ForkStatement, Net, Policy, RealNet, StampStatus, TimeStamper, WitnessStatus,
     append::{Committer, NewRecord, Outcome, Queue, Ticket, Turn},
     disk::{Disk, RealDisk},
     env::{Clock, Rng, SystemClock, SystemRng, random},
     main_log::MainLog,
-    note::{Checkpoint, VerifierKey},
+    note::{Checkpoint, ExternalKey, VerifierKey},
+    outside::Outside,
     pressure::{Priority, Reserve},
     recover,
     seal::{SealState, Sealer},
@@ -49,16 +50,29 @@ pub struct Options {
     pub reserve: u64,
     /// What the reserve is for.
     pub priority: Priority,
+    /// How long a signing key lives before it is destroyed; 1 s to 24 h. `None` begins no key epochs in a log that has none, and goes on with hours in one
+    /// that has.
+    pub epoch: Option<Duration>,
+    /// Which witnesses are asked to cosign, and how many must. Kept in the folder; `None` goes by the one kept there.
+    pub policy: Option<Policy>,
+    /// How long signing waits at opening for witnesses that do not answer.
+    pub witness_patience: Duration,
+    /// Authorities that time-stamp the first checkpoint of each epoch.
+    pub time_stampers: Vec<TimeStamper>,
+    /// The stable key, if somebody else keeps it, as a PKCS#11 token does; `None`: a file in the folder.
+    pub stable_key: Option<Arc<dyn ExternalKey>>,
     /// Where bytes go.
     pub disk: Arc<dyn Disk>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where keys, salt secrets and file ids come from.
     pub rng: Arc<dyn Rng>,
+    /// How witnesses and authorities are reached.
+    pub net: Arc<dyn Net>,
 }
 
 impl Options {
-    /// The defaults for a log named `origin`: 64 MiB, 131,072 records or 60 s a segment, a checkpoint each minute.
+    /// The defaults for a log named `origin`: 64 MiB, 131,072 records or 60 s a segment, a checkpoint each minute, one key, no witnesses.
     pub fn new(origin: impl Into<String>) -> Self {
         Self {
             origin: origin.into(),
@@ -68,9 +82,15 @@ impl Options {
             heartbeat: Duration::from_secs(60),
             reserve: 0,
             priority: Priority::Record,
+            epoch: None,
+            policy: None,
+            witness_patience: Duration::from_secs(10),
+            time_stampers: Vec::new(),
+            stable_key: None,
             disk: Arc::new(RealDisk),
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
+            net: Arc::new(RealNet::default()),
         }
     }
 }
@@ -122,11 +142,36 @@ pub struct Status {
     pub seal_problem: Option<String>,
     /// The latest checkpoint.
     pub last_checkpoint: Option<CheckpointStatus>,
+    /// The latest checkpoint that reached the quorum of witnesses; `None` without a policy, or before the first.
+    pub cosigned: Option<CheckpointStatus>,
+    /// Segments, from the first on, that are under it.
+    pub cosigned_segments: u32,
+    /// Each witness of the policy.
+    pub witnesses: Vec<WitnessStatus>,
+    /// Why the latest cosigned checkpoint could not be kept, if it could not.
+    pub witness_problem: Option<String>,
+    /// Each time-stamping authority.
+    pub time_stamps: Vec<StampStatus>,
+    /// The key epoch that goes on.
+    pub epoch: Option<EpochStatus>,
     /// What opening found.
     pub recovery: Recovery,
 }
 
-/// The latest checkpoint, for showing.
+/// The key epoch that goes on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct EpochStatus {
+    /// Its number.
+    pub number: u64,
+    /// When it began.
+    pub begins: Timestamp,
+    /// When it ends at the latest.
+    pub ends: Timestamp,
+    /// Files of ended epochs' keys that could not be destroyed yet.
+    pub undestroyed: Vec<String>,
+}
+
+/// A checkpoint, for showing.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckpointStatus {
     /// Entries in the main log.
@@ -135,6 +180,12 @@ pub struct CheckpointStatus {
     pub root: String,
     /// When it was signed.
     pub at: Timestamp,
+}
+
+impl From<&Checkpoint> for CheckpointStatus {
+    fn from(checkpoint: &Checkpoint) -> Self {
+        Self { size: checkpoint.size, root: hex::encode(checkpoint.root as Hash), at: checkpoint.at }
+    }
 }
 
 /// What opening found in the write-ahead log.
@@ -162,15 +213,18 @@ pub struct Ledger {
 /// One sealed segment, as the main log says.
 #[derive(Clone)]
 pub(crate) struct Sealed {
+    /// Index of its statement in the main log.
+    pub(crate) entry: u64,
     pub(crate) records: u32,
     pub(crate) raw_bytes: u64,
     pub(crate) file_bytes: u64,
     pub(crate) lost: u32,
 }
 
-impl From<&Statement> for Sealed {
-    fn from(statement: &Statement) -> Self {
+impl Sealed {
+    pub(crate) fn new(entry: u64, statement: &Statement) -> Self {
         Self {
+            entry,
             records: statement.records,
             raw_bytes: statement.raw_bytes,
             file_bytes: statement.file.length,
@@ -208,6 +262,7 @@ pub(crate) struct Inner {
     pub(crate) seal: Mutex<SealState>,
     pub(crate) seal_changed: Condvar,
     pub(crate) log: Mutex<MainLog>,
+    pub(crate) outside: Arc<Outside>,
 
     readers: Mutex<VecDeque<(u32, Arc<SegmentReader>)>>,
     /// Held until the last thread is gone.
@@ -227,6 +282,7 @@ impl Ledger {
             let spawned = std::thread::Builder::new().name(name.into()).spawn(body);
             spawned.map_err(|error| Error::io("start a thread for", dir, error))
         };
+        ledger.start_outside()?;
         ledger.threads.push(spawn("ledger-commit", Box::new(move || committer.run()))?);
         ledger.threads.push(spawn("ledger-seal", Box::new(move || sealer.run()))?);
         Ok(ledger)
@@ -257,12 +313,42 @@ impl Ledger {
             seal: Mutex::default(),
             seal_changed: Condvar::new(),
             log: Mutex::new(opened.log),
+            outside: opened.outside,
             readers: Mutex::default(),
             _lock: opened.lock,
         });
         let committer = Committer::new(inner.clone(), opened.epoch, next_segment, opened.records_before);
         let sealer = Sealer::new(inner.clone(), opened.last_statement);
         Ok((Self { inner, threads: Vec::new() }, Turns { committer, sealer }))
+    }
+
+    /// Shows the witnesses what this log has before anything new is signed.
+    fn start_outside(&self) -> Result<(), Error> {
+        let log = self.inner.log.lock();
+        let first = match log.checkpoint() {
+            Some(last) => last.clone(),
+            None => log.empty_checkpoint(self.inner.options.clock.now())?,
+        };
+        let epoch = log.epochs().current().map(|epoch| epoch.epoch);
+        self.inner.outside.start(first, epoch)
+    }
+
+    /// Lets a log go on after a witness saw more than it has, or its epoch's key was lost: the ceremony of `docs/spec/log.md`. The entry it leaves, whose
+    /// [`ForkStatement::leaf_hash`] is to be noted down: without it the log no longer verifies.
+    ///
+    /// # Errors
+    /// [`Error::Fork`] if there is nothing to fork from, or nothing that stands in the way of signing; else as when signing.
+    pub fn fork(&self, authority: &ForkAuthority) -> Result<ForkStatement, Error> {
+        self.inner.outside.wait_asked(self.inner.options.witness_patience);
+        let mut log = self.inner.log.lock();
+        if log.may_sign().is_ok() {
+            let reason = "nothing keeps it from going on: no witness saw more than it has, and its epoch's key is there";
+            return Err(Error::Fork { reason: reason.into() });
+        }
+        let fork = log.fork(authority, self.inner.options.clock.now())?;
+        drop(log);
+        self.inner.wake_sealer();
+        Ok(fork)
     }
 
     /// Appends a batch, all or nothing; returns its ids, in order, once it is durable. Many threads may call at once: one sync serves them all.
@@ -378,6 +464,7 @@ impl Ledger {
     /// # Errors
     /// If that one cannot be written.
     pub fn checkpoint(&self) -> Result<String, Error> {
+        self.inner.outside.wait_asked(self.inner.options.witness_patience);
         let mut log = self.inner.log.lock();
         if log.checkpoint().is_none() {
             log.heartbeat(self.inner.options.clock.now())?;
@@ -395,6 +482,13 @@ impl Ledger {
         self.inner.state.read().sealed.get(id.segment as usize).is_some_and(|sealed| id.index < sealed.records)
     }
 
+    /// Whether the record is under a checkpoint that reached the quorum of witnesses. Never without a policy.
+    pub fn is_cosigned(&self, id: RecordId) -> bool {
+        let size = self.inner.outside.cosigned().map_or(0, |checkpoint| checkpoint.size);
+        let state = self.inner.state.read();
+        state.sealed.get(id.segment as usize).is_some_and(|sealed| id.index < sealed.records && sealed.entry < size)
+    }
+
     /// The key that verifies this ledger's checkpoints.
     pub fn verifier_key(&self) -> VerifierKey {
         self.inner.log.lock().verifier().clone()
@@ -407,8 +501,13 @@ impl Ledger {
 
     /// How it is doing.
     pub fn status(&self) -> Status {
-        let last_checkpoint =
-            self.last_checkpoint().map(|c| CheckpointStatus { size: c.size, root: hex::encode(c.root as Hash), at: c.at });
+        let (last_checkpoint, epoch) = {
+            let log = self.inner.log.lock();
+            (log.checkpoint().map(|(checkpoint, _)| checkpoint.into()), epoch_status(&log))
+        };
+        let cosigned = self.inner.outside.cosigned();
+        let cosigned_size = cosigned.as_ref().map_or(0, |checkpoint| checkpoint.size);
+        let (witnesses, witness_problem) = self.inner.outside.witness_status();
         let seal_problem = self.inner.seal.lock().problem.as_ref().map(Error::to_string);
         let state = self.inner.state.read();
         Status {
@@ -424,6 +523,12 @@ impl Ledger {
             pressure: self.inner.reserve.pressure(),
             seal_problem,
             last_checkpoint,
+            cosigned: cosigned.as_ref().map(CheckpointStatus::from),
+            cosigned_segments: state.sealed.partition_point(|sealed| sealed.entry < cosigned_size) as u32,
+            witnesses,
+            witness_problem,
+            time_stamps: self.inner.outside.stamp_status(),
+            epoch,
             recovery: self.inner.recovery.clone(),
         }
     }
@@ -461,12 +566,19 @@ impl Drop for Ledger {
         self.inner.rotated.notify_all();
         self.inner.seal.lock().closed = true;
         self.inner.seal_changed.notify_all();
+        self.inner.outside.close();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the ledger panicked");
             }
         }
     }
+}
+
+fn epoch_status(log: &MainLog) -> Option<EpochStatus> {
+    let epochs = log.epochs();
+    let undestroyed = epochs.undestroyed().to_vec();
+    epochs.current().map(|epoch| EpochStatus { number: epoch.epoch, begins: epoch.begins, ends: epoch.ends, undestroyed })
 }
 
 impl Inner {

@@ -1,4 +1,4 @@
-//! The ledger: seals records into a Merkle log that others can check. Formats: `docs/spec/record.md`, `docs/spec/wal.md`.
+//! The ledger: seals records into a Merkle log that others can check. Formats: `docs/spec/record.md`, `docs/spec/log.md`, `docs/spec/wal.md`.
 //!
 //! A record is appended to a write-ahead log and durable when the call returns; a full or old segment is sealed into a Parquet file,
 //! and its batch statement becomes an entry of the main log, under a signed checkpoint. Invariant: this crate never looks inside a record.
@@ -18,11 +18,17 @@
 //! ```
 mod append; // records in, group commit
 mod disk; // the seam to storage
+mod entry; // what the main log holds
 mod env; // the seams to time and chance
+mod epoch; // signing keys that live an hour
 mod error;
+mod fork; // going on after a restore
 mod ledger; // the handle: open, read, wait, status
 mod main_log; // C2SP tlog-tiles
+mod net; // the seam to the network
 mod note; // signed notes and checkpoints
+mod outside; // witnesses and time-stamping authorities
+mod policy; // who must have cosigned
 mod pressure; // a full disk
 mod proof; // of one record, for anyone
 mod recover; // what a crash left behind
@@ -37,10 +43,15 @@ pub mod wal;
 pub use append::{MAX_RECORD, NewRecord, Ticket};
 pub use disk::{Disk, DiskFile, LockFailure, RealDisk};
 pub use env::{Clock, Rng, SystemClock, SystemRng};
+pub use epoch::{EpochStatement, Seal};
 pub use error::Error;
-pub use ledger::{CheckpointStatus, Ledger, Options, Recovery, Status, StoredRecord, Turns};
-pub use note::{Checkpoint, VerifierKey};
+pub use fork::{ForkAuthority, ForkStatement};
+pub use ledger::{CheckpointStatus, EpochStatus, Ledger, Options, Recovery, Status, StoredRecord, Turns};
+pub use net::{Answer, Net, RealNet};
+pub use note::{Checkpoint, ExternalKey, VerifierKey, WitnessKey};
+pub use outside::{StampStatus, WitnessStatus, stamp::TimeStamper};
+pub use policy::{Policy, PolicyWitness};
 pub use pressure::Priority;
-pub use proof::{ProvenRecord, prove, prove_on, verify_proof};
+pub use proof::{ProvenRecord, Trust, prove, prove_on, verify_proof};
 pub use statement::{FileHash, Statement};
 pub use verify::{Fault, Progress, RecordRange, Report, VerifyOptions, verify};

@@ -1,19 +1,29 @@
 //! The main log on disk: C2SP tlog-tiles. Keeps only the right edge in memory.
+//!
+//! Order of a publication, and what a crash after each step leaves: (1) the key of a new epoch, if one begins: nobody names it, it is
+//! destroyed at open; (2) tiles: nobody refers to them, the next publication writes over them; (3) the checkpoint: the entries are in the log,
+//! and if an epoch began the key of the one before is still there, and destroyed at open; (4) that key is destroyed.
+//! A publication whose checkpoint was reported failed may be on disk all the same. So it is written again byte for byte before anything else is signed.
 use std::{
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use reeve_record::{Hash, leaf_hash};
 
 use crate::{
-    Error,
+    Clock, Error, ForkAuthority, ForkStatement, Rng,
     disk::{Disk, read_all, write_durably},
-    note::{Checkpoint, SignerKey, VerifierKey},
+    entry::Entry,
+    epoch::{Chain, Epochs, NextEpoch},
+    note::{self, Checkpoint, SignerKey, VerifierKey},
+    outside::Outside,
     text,
-    tree::{self, node_hash},
+    tree::{self, Peaks, node_hash},
 };
 
 /// Appends entries and signs tree heads. One writer.
@@ -21,8 +31,41 @@ pub(crate) struct MainLog {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
     key: SignerKey,
+    epochs: Epochs,
     edge: Edge,
     checkpoint: Option<(Checkpoint, String)>,
+    /// Made and signed, and not known to be durable.
+    pending: Option<Publication>,
+    /// The largest lost size that a fork in this log permits to pass over.
+    forgiven: u64,
+    outside: Arc<Outside>,
+}
+
+/// What a log is opened with.
+pub(crate) struct LogOptions {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    /// The folder of the epochs' keys.
+    pub(crate) keys: PathBuf,
+    pub(crate) key: SignerKey,
+    /// `None`: none is begun in a log that has none.
+    pub(crate) epoch_length: Option<Duration>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) outside: Arc<Outside>,
+}
+
+/// Entries with the tree and the checkpoint over them.
+struct Publication {
+    first: u64,
+    entries: Vec<Vec<u8>>,
+    /// Tiles and bundles, as path in the log and content.
+    files: Vec<(String, Vec<u8>)>,
+    edge: Edge,
+    checkpoint: Checkpoint,
+    note: String,
+    /// The epoch that begins with it.
+    next: Option<NextEpoch>,
 }
 
 /// The right edge of the tree: for each tile level the hashes of its unfinished tile, and the unfinished entry bundle.
@@ -82,13 +125,9 @@ impl Edge {
 }
 
 impl MainLog {
-    /// Opens the log in `dir`; `each` sees every entry in order. Entries past the checkpoint were never published and are written anew.
-    pub(crate) fn open(
-        disk: Arc<dyn Disk>,
-        dir: PathBuf,
-        key: SignerKey,
-        mut each: impl FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<Self, Error> {
+    /// Opens the log; `each` sees every entry in order. Entries past the checkpoint were never published and are written anew.
+    pub(crate) fn open(options: LogOptions, mut each: impl FnMut(u64, Entry) -> Result<(), Error>) -> Result<Self, Error> {
+        let LogOptions { disk, dir, keys, key, epoch_length, clock, rng, outside } = options;
         let path = dir.join("checkpoint");
         let checkpoint = match read_all(&*disk, &path, 1 << 16) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -96,44 +135,71 @@ impl MainLog {
             Ok(bytes) => Some(open_checkpoint(&path, bytes, key.verifier())?),
         };
         let mut edge = Edge::default();
-        if let Some((checkpoint, _)) = &checkpoint {
-            read_entries(&*disk, &dir, checkpoint.size, |_, entry| {
-                edge.append(entry);
-                each(entry)
+        let mut follower = Follower::default();
+        let mut forgiven = 0;
+        if let Some((checkpoint, note)) = &checkpoint {
+            read_entries(&*disk, &dir, checkpoint.size, |index, bytes| {
+                let bad = |reason: String| Error::Log { place: format!("entry {index}"), reason };
+                let entry = Entry::parse(bytes).map_err(|reason| bad(format!("it {reason}")))?;
+                follower.take(leaf_hash(bytes), Some(&entry)).map_err(bad)?;
+                edge.append(bytes);
+                if let Entry::Fork(fork) = &entry {
+                    forgiven = fork.lost.max(forgiven);
+                }
+                each(index, entry)
             })?;
+            let bad = |reason: String| Error::Checkpoint { path: path.clone(), reason };
             if edge.root() != checkpoint.root {
-                let reason = format!("its root is not that of the {} entries stored", checkpoint.size);
-                return Err(Error::Checkpoint { path, reason });
+                return Err(bad(format!("its root is not that of the {} entries stored", checkpoint.size)));
+            }
+            if let Some(epoch) = follower.chain.last() {
+                epoch.check_checkpoint(note, checkpoint).map_err(|reason| bad(format!("it {reason}")))?;
             }
         }
-        Ok(Self { dir, disk, key, edge, checkpoint })
+        let mut epochs = Epochs::new(keys, key.verifier().name(), epoch_length, clock, rng);
+        epochs.take_up(&*disk, follower.chain.last())?;
+        Ok(Self { dir, disk, key, epochs, edge, checkpoint, pending: None, forgiven, outside })
     }
 
-    /// Adds an entry and publishes a checkpoint over it. On an error nothing has been published, and the call may be repeated with any entry.
+    /// Adds an entry and publishes a checkpoint over it; its index. After an error the call has to be repeated with the same entry: it may have been published.
     pub(crate) fn append(&mut self, entry: &[u8], now: Timestamp) -> Result<u64, Error> {
         if entry.len() > usize::from(u16::MAX) {
             return Err(Error::TooLarge { what: "a log entry", size: entry.len(), limit: usize::from(u16::MAX) });
         }
-        let mut edge = self.edge.clone();
-        // Tiles before the checkpoint: a crash in between leaves tiles nobody refers to, and the next append writes over them.
-        for (name, content) in edge.append(entry) {
-            self.write(&name, &content)?;
+        let repeated = self.pending.as_ref().and_then(|pending| pending.index_of(entry));
+        self.settle()?;
+        if let Some(index) = repeated {
+            return Ok(index);
         }
-        self.publish(&edge, now)?;
+        self.make_ready(now)?;
         let index = self.edge.size;
-        self.edge = edge;
-        if (index + 1).is_multiple_of(WIDTH) {
-            self.remove_partials(index / WIDTH);
-        }
+        self.publish(vec![entry.to_vec()], self.time(now), None)?;
         Ok(index)
     }
 
     /// Signs the present tree head again with the present time.
     pub(crate) fn heartbeat(&mut self, now: Timestamp) -> Result<(), Error> {
-        let edge = std::mem::take(&mut self.edge);
-        let published = self.publish(&edge, now);
-        self.edge = edge;
-        published
+        if self.make_ready(now)? {
+            // The checkpoint that began an epoch is as fresh as any.
+            return Ok(());
+        }
+        self.publish(Vec::new(), self.time(now), None)
+    }
+
+    /// Lets the log go on after a restore, with an entry that says by whose authority, and a new epoch.
+    pub(crate) fn fork(&mut self, authority: &ForkAuthority, now: Timestamp) -> Result<ForkStatement, Error> {
+        self.settle()?;
+        let Some((last, _)) = self.checkpoint.clone() else {
+            return Err(Error::Fork { reason: "it has no checkpoint yet, so there is nothing to go on from".into() });
+        };
+        let at = self.time(now);
+        let lost = self.outside.told().max(last.size);
+        let fork = ForkStatement::new(authority, self.key.verifier().name(), at, (last.size, last.root), lost);
+        let next = self.epochs.next(&*self.disk, at, Some(&last), true)?;
+        let entries = vec![fork.to_text().into_bytes(), next.statement.to_text().into_bytes()];
+        self.publish(entries, at, Some(next))?;
+        self.forgiven = lost.max(self.forgiven);
+        Ok(fork)
     }
 
     /// The latest checkpoint with its signed text.
@@ -145,14 +211,77 @@ impl MainLog {
         self.key.verifier()
     }
 
-    fn publish(&mut self, edge: &Edge, now: Timestamp) -> Result<(), Error> {
-        // Time never goes back from one checkpoint to the next, whatever the clock does.
-        let at = self.checkpoint.as_ref().map_or(now, |(last, _)| last.at.max(now));
+    pub(crate) fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
+    /// Whether nothing stands in the way of signing: no witness saw more than a fork forgives, and the epoch's key is there.
+    pub(crate) fn may_sign(&self) -> Result<(), Error> {
+        self.outside.may_sign(self.edge.size, self.forgiven)?;
+        self.epochs.signer().transpose().map(|_| ())
+    }
+
+    /// An empty checkpoint, which is consistent with every tree: to ask witnesses what they saw when there is no other. It is not published.
+    pub(crate) fn empty_checkpoint(&self, now: Timestamp) -> Result<(Checkpoint, String), Error> {
         let origin = self.key.verifier().name().to_owned();
-        let checkpoint = Checkpoint { origin, size: edge.size, root: edge.root(), at: text::floor(at) };
-        let note = self.key.sign(&checkpoint.to_text());
-        self.write("checkpoint", note.as_bytes())?;
-        self.checkpoint = Some((checkpoint, note));
+        let checkpoint = Checkpoint { origin, size: 0, root: tree::root(&[]), at: text::floor(now) };
+        let note = note::sign(&checkpoint.to_text(), &[&self.key])?;
+        Ok((checkpoint, note))
+    }
+
+    /// Before anything is signed: what is pending is settled, no witness has seen more, and an epoch goes on. Whether one began.
+    fn make_ready(&mut self, now: Timestamp) -> Result<bool, Error> {
+        self.settle()?;
+        self.may_sign()?;
+        self.epochs.destroy_ended(&*self.disk);
+        let at = self.time(now);
+        if !self.epochs.is_over(at) {
+            return Ok(false);
+        }
+        let last = self.checkpoint.as_ref().map(|(checkpoint, _)| checkpoint);
+        let next = self.epochs.next(&*self.disk, at, last, false)?;
+        self.publish(vec![next.statement.to_text().into_bytes()], at, Some(next))?;
+        Ok(true)
+    }
+
+    /// Time never goes back from one checkpoint to the next, whatever the clock does.
+    fn time(&self, now: Timestamp) -> Timestamp {
+        text::floor(self.checkpoint.as_ref().map_or(now, |(last, _)| last.at.max(now)))
+    }
+
+    fn publish(&mut self, entries: Vec<Vec<u8>>, at: Timestamp, next: Option<NextEpoch>) -> Result<(), Error> {
+        let mut edge = self.edge.clone();
+        let files = entries.iter().flat_map(|entry| edge.append(entry)).collect();
+        let origin = self.key.verifier().name().to_owned();
+        let checkpoint = Checkpoint { origin, size: edge.size, root: edge.root(), at };
+        let text = checkpoint.to_text();
+        let note = match (&next, self.epochs.signer()) {
+            (Some(next), _) => note::sign(&text, &[&self.key, &next.signer])?,
+            (None, Some(epoch)) => note::sign(&text, &[&self.key, epoch?])?,
+            (None, None) => note::sign(&text, &[&self.key])?,
+        };
+        self.pending = Some(Publication { first: self.edge.size, entries, files, edge, checkpoint, note, next });
+        self.settle()
+    }
+
+    /// Makes the pending publication durable.
+    fn settle(&mut self) -> Result<(), Error> {
+        let Some(pending) = &self.pending else { return Ok(()) };
+        for (name, content) in &pending.files {
+            self.write(name, content)?;
+        }
+        self.write("checkpoint", pending.note.as_bytes())?;
+        let Some(done) = self.pending.take() else { return Ok(()) };
+        self.edge = done.edge;
+        for index in (done.first..self.edge.size).filter(|index| (index + 1).is_multiple_of(WIDTH)) {
+            self.remove_partials(index / WIDTH);
+        }
+        let begun = done.next.as_ref().map(|next| next.statement.epoch);
+        if let Some(next) = done.next {
+            self.epochs.begin(&*self.disk, next);
+        }
+        self.outside.published(&done.checkpoint, &done.note, begun);
+        self.checkpoint = Some((done.checkpoint, done.note));
         Ok(())
     }
 
@@ -188,6 +317,82 @@ impl MainLog {
             }
         }
     }
+}
+
+impl Publication {
+    fn index_of(&self, entry: &[u8]) -> Option<u64> {
+        (self.first..).zip(&self.entries).find(|(_, have)| *have == entry).map(|(index, _)| index)
+    }
+}
+
+/// Goes through a log entry by entry and holds epochs and forks to their rules.
+#[derive(Default)]
+pub(crate) struct Follower {
+    peaks: Peaks,
+    pub(crate) chain: Chain,
+    /// Size and root before the fork that came last, until the epoch after it.
+    fork: Option<(u64, Hash)>,
+}
+
+impl Follower {
+    /// Takes the next entry; `None` if it cannot be read. The reason says what is wrong with it.
+    pub(crate) fn take(&mut self, leaf: Hash, entry: Option<&Entry>) -> Result<(), String> {
+        let outcome = self.check(entry);
+        self.peaks.push(leaf);
+        outcome
+    }
+
+    fn check(&mut self, entry: Option<&Entry>) -> Result<(), String> {
+        let fork = self.fork.take();
+        match entry {
+            Some(Entry::Epoch(epoch)) => {
+                let before = fork.unwrap_or_else(|| (self.peaks.size(), self.peaks.root()));
+                self.chain
+                    .follow(epoch.clone(), before, fork.is_some())
+                    .map_err(|reason| format!("epoch {} {reason}", epoch.epoch))
+            }
+            _ if fork.is_some() => Err("the fork before it is not followed by an epoch".into()),
+            Some(Entry::Fork(fork)) => {
+                let before = (self.peaks.size(), self.peaks.root());
+                self.fork = Some(before);
+                if (fork.size, fork.root) == before {
+                    Ok(())
+                } else {
+                    Err("the fork names another tree than the one before it".into())
+                }
+            }
+            Some(Entry::Batch(_)) | None => Ok(()),
+        }
+    }
+}
+
+/// Root of the entries in `range` of a log that had `size` entries, from its tiles. The range starts at a multiple of its length rounded up to a power of two.
+pub(crate) fn root_of(disk: &dyn Disk, dir: &Path, size: u64, range: Range<u64>) -> Result<Hash, Error> {
+    let mut root: Option<Hash> = None;
+    let mut end = range.end;
+    // Perfect subtrees from the right: their sizes are the binary digits of the length.
+    while end > range.start {
+        let length = 1 << (end - range.start).trailing_zeros();
+        let left = perfect(disk, dir, size, (end - length)..end)?;
+        root = Some(root.map_or(left, |right| node_hash(&left, &right)));
+        end -= length;
+    }
+    Ok(root.unwrap_or_else(|| tree::root(&[])))
+}
+
+/// Root of a perfect subtree, from the one tile that has its nodes.
+fn perfect(disk: &dyn Disk, dir: &Path, size: u64, range: Range<u64>) -> Result<Hash, Error> {
+    let height = (range.end - range.start).trailing_zeros();
+    let level = height / 8;
+    let span = WIDTH.pow(level);
+    let (first, count) = (range.start / span, 1usize << (height % 8));
+    let tile = first / WIDTH;
+    let width = (size / span - tile * WIDTH).min(WIDTH) as usize;
+    let (name, bytes) = read_tile(disk, dir, &level.to_string(), tile, width, WIDTH * 32)?;
+    let hashes = bytes.as_chunks::<32>().0;
+    let start = (first % WIDTH) as usize;
+    let nodes = hashes.get(start..start + count);
+    nodes.map(tree::root).ok_or_else(|| Error::Log { place: name, reason: "it is cut short".into() })
 }
 
 /// Reads and checks a checkpoint file.
@@ -260,6 +465,29 @@ pub(crate) const BUNDLE_LIMIT: u64 = WIDTH * (2 + 65_535);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roots_of_ranges_come_from_tiles() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut edge, mut leaves) = (Edge::default(), Vec::new());
+        for n in 0..700u32 {
+            leaves.push(leaf_hash(&n.to_be_bytes()));
+            for (name, content) in edge.append(&n.to_be_bytes()) {
+                let path = dir.path().join(name);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, content).unwrap();
+            }
+        }
+        for size in [1u64, 2, 3, 255, 256, 257, 511, 512, 513, 699, 700] {
+            for old in [1, 2, 128, 255, 256, 257, 300, 512, 600, 699].into_iter().filter(|old| *old <= size) {
+                let mut root = |range| root_of(&crate::RealDisk, dir.path(), size, range);
+                let (old_root, new_root) = (root(0..old).unwrap(), root(0..size).unwrap());
+                assert_eq!(new_root, tree::root(&leaves[..size as usize]), "{size}");
+                let path = tree::consistency_path(old, size, &mut root).unwrap();
+                assert!(tree::is_consistent(old, &old_root, size, &new_root, &path), "{old} in {size}");
+            }
+        }
+    }
 
     #[test]
     fn tile_names_follow_the_specification() {

@@ -7,12 +7,13 @@ use zeroize::Zeroizing;
 use crate::{
     DiskFile, Error, LockFailure, Options,
     disk::{Disk, read_all, write_durably},
+    entry::Entry,
     env::random,
-    ledger::{Recovery, State},
-    main_log::MainLog,
-    note::SignerKey,
+    ledger::{Recovery, Sealed, State},
+    main_log::{LogOptions, MainLog},
+    note::{SignerKey, VerifierKey},
+    outside::{Outside, OutsideOptions},
     pressure::Reserve,
-    statement::Statement,
     wal::{self, HEADER_LENGTH, Header, WalSegment},
 };
 
@@ -20,6 +21,7 @@ use crate::{
 pub(crate) struct Opened {
     pub(crate) state: State,
     pub(crate) log: MainLog,
+    pub(crate) outside: std::sync::Arc<Outside>,
     pub(crate) recovery: Recovery,
     pub(crate) reserve: Reserve,
     pub(crate) lock: Box<dyn Send + Sync>,
@@ -36,9 +38,29 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, Error> {
     create_folders(disk, dir)?;
     let lock = lock(disk, dir)?;
     let reserve = Reserve::open(options.disk.clone(), options.clock.clone(), dir, options.reserve, options.priority)?;
-    let key = signing_key(options, dir)?;
+    let key = stable_key(options, dir)?;
+    let outside = OutsideOptions {
+        log: dir.join("log"),
+        disk: options.disk.clone(),
+        net: options.net.clone(),
+        clock: options.clock.clone(),
+        rng: options.rng.clone(),
+        policy: options.policy.clone(),
+        stampers: options.time_stampers.clone(),
+    };
+    let outside = std::sync::Arc::new(Outside::open(outside, key.verifier())?);
     let mut statements = Statements::default();
-    let log = MainLog::open(options.disk.clone(), dir.join("log"), key, |entry| statements.take(entry))?;
+    let log = LogOptions {
+        disk: options.disk.clone(),
+        dir: dir.join("log"),
+        keys: dir.join("keys"),
+        key,
+        epoch_length: options.epoch,
+        clock: options.clock.clone(),
+        rng: options.rng.clone(),
+        outside: outside.clone(),
+    };
+    let log = MainLog::open(log, |index, entry| statements.take(index, entry))?;
     let mut state = State { sealed: statements.sealed, ..State::default() };
     remove_unpublished(disk, dir, state.sealed.len() as u32)?;
     let mut recovery = Recovery::default();
@@ -48,7 +70,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, Error> {
     for damage in &recovery.damage {
         tracing::error!(%damage, "the write-ahead log is damaged");
     }
-    Ok(Opened { state, log, recovery, reserve, lock, last_statement: statements.last, epoch: epoch + 1, records_before })
+    Ok(Opened { state, log, outside, recovery, reserve, lock, last_statement: statements.last, epoch: epoch + 1, records_before })
 }
 
 /// Makes the folders, durable with their names. Those of the folders above are made durable each time: an earlier process may have made
@@ -77,17 +99,39 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, Error> {
     })
 }
 
+/// The key that signs every checkpoint, from its keeper or from the file; its public half is written down beside it.
+fn stable_key(options: &Options, dir: &Path) -> Result<SignerKey, Error> {
+    let key = match &options.stable_key {
+        Some(kept) => SignerKey::kept(&options.origin, kept.clone())?,
+        None => key_of_file(options, dir)?,
+    };
+    if key.verifier().name() != options.origin {
+        return Err(Error::Origin { have: key.verifier().name().into(), want: options.origin.clone() });
+    }
+    note_public_key(&*options.disk, &dir.join("keys/checkpoint.vkey"), key.verifier())?;
+    Ok(key)
+}
+
+/// Writes a public key down, where it is not there yet.
+pub(crate) fn note_public_key(disk: &dyn Disk, path: &Path, key: &VerifierKey) -> Result<(), Error> {
+    let text = format!("{key}\n");
+    if read_all(disk, path, 4096).ok().as_deref() != Some(text.as_bytes()) {
+        write_durably(disk, path, text.as_bytes(), false).map_err(|error| Error::io("write", path, error))?;
+    }
+    Ok(())
+}
+
 /// Reads the checkpoint key, or makes it at the first open.
-fn signing_key(options: &Options, dir: &Path) -> Result<SignerKey, Error> {
+fn key_of_file(options: &Options, dir: &Path) -> Result<SignerKey, Error> {
     let (disk, origin) = (&*options.disk, &options.origin);
     let path = dir.join("keys/checkpoint.key");
-    let key = match read_all(disk, &path, 4096) {
+    match read_all(disk, &path, 4096) {
         Ok(bytes) => {
             let bytes = Zeroizing::new(bytes);
             let place = path.display().to_string();
             let text =
                 std::str::from_utf8(&bytes).map_err(|_| Error::Key { place: place.clone(), reason: "it is not text".into() })?;
-            SignerKey::parse(text, &place)?
+            SignerKey::parse(text, &place)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let checkpoint = dir.join("log/checkpoint");
@@ -98,41 +142,32 @@ fn signing_key(options: &Options, dir: &Path) -> Result<SignerKey, Error> {
             let mut seed = Zeroizing::new([0; 32]);
             random(&*options.rng, &mut *seed)?;
             let key = SignerKey::new(origin, &seed)?;
-            write_durably(disk, &path, key.to_text().as_bytes(), true).map_err(|error| Error::io("write", &path, error))?;
-            key
+            let text = key.to_text().unwrap_or_default();
+            write_durably(disk, &path, text.as_bytes(), true).map_err(|error| Error::io("write", &path, error))?;
+            Ok(key)
         }
-        Err(error) => return Err(Error::io("read", &path, error)),
-    };
-    if key.verifier().name() != origin.as_str() {
-        return Err(Error::Origin { have: key.verifier().name().into(), want: origin.clone() });
+        Err(error) => Err(Error::io("read", &path, error)),
     }
-    let public = dir.join("keys/checkpoint.vkey");
-    let text = format!("{}\n", key.verifier());
-    if read_all(disk, &public, 4096).ok().as_deref() != Some(text.as_bytes()) {
-        write_durably(disk, &public, text.as_bytes(), false).map_err(|error| Error::io("write", &public, error))?;
-    }
-    Ok(key)
 }
 
 /// Collects the statements of the main log and checks that they continue each other.
 #[derive(Default)]
 struct Statements {
-    sealed: Vec<crate::ledger::Sealed>,
+    sealed: Vec<Sealed>,
     last: Hash,
     epoch: u64,
 }
 
 impl Statements {
-    fn take(&mut self, entry: &[u8]) -> Result<(), Error> {
-        let bad = |reason: &str| Error::Log { place: format!("entry {}", self.sealed.len()), reason: reason.into() };
-        let statement = std::str::from_utf8(entry).ok().and_then(Statement::parse);
-        let statement = statement.ok_or_else(|| bad("it is no batch statement"))?;
+    fn take(&mut self, index: u64, entry: Entry) -> Result<(), Error> {
+        let bad = |reason: &str| Error::Log { place: format!("entry {index}"), reason: reason.into() };
+        let Entry::Batch(statement) = entry else { return Ok(()) };
         if statement.segment as usize != self.sealed.len() || statement.previous != self.last {
             return Err(bad("it does not continue the statement before it"));
         }
         self.last = statement.leaf_hash();
         self.epoch = self.epoch.max(statement.epoch);
-        self.sealed.push((&statement).into());
+        self.sealed.push(Sealed::new(index, &statement));
         Ok(())
     }
 }

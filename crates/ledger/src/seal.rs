@@ -12,7 +12,7 @@ use reeve_record::Hash;
 
 use crate::{
     Error,
-    ledger::Inner,
+    ledger::{Inner, Sealed},
     segment::{self, Identity},
     statement::Statement,
     text,
@@ -105,6 +105,8 @@ impl Sealer {
     }
 
     pub(crate) fn run(mut self) {
+        // An old copy that was restored must not sign before the witnesses had a chance to say so.
+        self.inner.outside.wait_asked(self.inner.options.witness_patience);
         while !self.inner.seal.lock().closed {
             if !self.turn() {
                 self.rest();
@@ -163,14 +165,14 @@ impl Sealer {
         };
         self.staged = Some(statement.clone());
         let entry = statement.to_text();
-        self.inner.log.lock().append(entry.as_bytes(), self.inner.options.clock.now())?;
+        let entry = self.inner.log.lock().append(entry.as_bytes(), self.inner.options.clock.now())?;
         self.last_checkpoint = Some(self.inner.options.clock.elapsed());
         self.staged = None;
         self.previous = statement.leaf_hash();
         {
             // Both at once, so that a reader finds the segment in one place or the other.
             let mut state = self.inner.state.write();
-            state.sealed.push((&statement).into());
+            state.sealed.push(Sealed::new(entry, &statement));
             state.unsealed.pop_front();
         }
         // If this fails, the next open removes it.

@@ -1,6 +1,8 @@
 //! The independent reader: recomputes everything from stored bytes, trusts only the key, and says which records it cannot vouch for.
 mod against;
+mod entries;
 mod log;
+mod outside;
 mod segment;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
@@ -9,26 +11,34 @@ use reeve_record::Hash;
 use serde::Serialize;
 
 use crate::{
-    Disk, Error, RealDisk,
-    note::{Checkpoint, VerifierKey},
-    proof::own_key,
+    Disk, Error, Policy, RealDisk,
+    note::VerifierKey,
+    proof::{own_key, read_key},
     wal::{self, HEADER_LENGTH, Header},
 };
 
 /// How a ledger is verified.
 #[derive(Clone)]
 pub struct VerifyOptions {
-    /// The key one trusts. Without one the folder's own is taken, which shows damage but not a log rewritten as a whole.
+    /// The stable key one trusts. Without one that of the policy's `log` line or else the folder's own is taken; the latter shows damage but not a
+    /// log rewritten as a whole.
     pub key: Option<VerifierKey>,
     /// Checkpoints kept elsewhere, as signed note text: the log must continue each.
     pub against: Vec<String>,
+    /// The key of epoch 0, from which all later ones must descend. Without one the folder's own is taken.
+    pub root: Option<VerifierKey>,
+    /// Whose cosignatures are demanded. Without one the folder's own is taken; where there is none, nobody's.
+    pub policy: Option<Policy>,
+    /// Leaf hashes of the forks one knows of; any other is a fault.
+    pub forks: Vec<Hash>,
     /// Where bytes come from.
     pub disk: Arc<dyn Disk>,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { key: None, against: Vec::new(), disk: Arc::new(RealDisk) }
+        let (key, root, policy) = (None, None, None);
+        Self { key, root, policy, against: Vec::new(), forks: Vec::new(), disk: Arc::new(RealDisk) }
     }
 }
 
@@ -85,8 +95,22 @@ pub struct Report {
     pub key: String,
     /// Whether that was the folder's own, for want of a better one.
     pub own_key: bool,
+    /// The key of epoch 0 that was trusted, as text; empty if there was none.
+    pub root_key: String,
+    /// Whether that was the folder's own.
+    pub own_root: bool,
+    /// Whether the policy was the folder's own.
+    pub own_policy: bool,
     /// Entries under the checkpoint.
     pub log_size: u64,
+    /// Key epochs, each of which signed the next.
+    pub epochs: u64,
+    /// Forks in the log, as their entries say; those not given are faults too.
+    pub forks: Vec<String>,
+    /// Entries under a quorum of witnesses; `None` without a policy.
+    pub cosigned_size: Option<u64>,
+    /// Time-stamps that answer for a checkpoint of this log. Their signatures are for `openssl ts -verify` to judge.
+    pub time_stamps: u32,
     /// Sealed segments read.
     pub segments: u32,
     /// Sealed records recomputed.
@@ -117,8 +141,15 @@ pub fn verify(dir: &Path, options: &VerifyOptions, progress: &mut dyn FnMut(Prog
     disk.list(dir).map_err(|error| Error::io("list", dir, error))?;
     let mut report = Report {
         key: String::new(),
-        own_key: options.key.is_none(),
+        own_key: false,
+        root_key: String::new(),
+        own_root: options.root.is_none(),
+        own_policy: options.policy.is_none(),
         log_size: 0,
+        epochs: 0,
+        forks: Vec::new(),
+        cosigned_size: None,
+        time_stamps: 0,
         segments: 0,
         records: 0,
         open_records: 0,
@@ -129,11 +160,17 @@ pub fn verify(dir: &Path, options: &VerifyOptions, progress: &mut dyn FnMut(Prog
     // Before the checkpoint: what a running ledger seals meanwhile is then in one of the lists, or below the checkpoint.
     let segments = numbered(disk, &dir.join("segments"), ".parquet")?;
     let wals = numbered(disk, &dir.join("wal"), ".wal")?;
-    let key = trusted_key(disk, dir, options, &mut report);
-    let log = log::verify(disk, dir, key.as_ref(), &mut report);
+    let trusted = Trusted {
+        key: trusted_key(disk, dir, options, &mut report),
+        root: trusted_root(disk, dir, options, &mut report),
+        policy: outside::trusted_policy(disk, dir, options, &mut report),
+        forks: &options.forks,
+        root_given: options.root.is_some(),
+    };
+    let log = log::verify(disk, dir, &trusted, &mut report);
     report.log_size = log.size;
     for note in &options.against {
-        against::check(disk, dir, key.as_ref(), note, &log.statements, &mut report);
+        against::check(disk, dir, trusted.key.as_ref(), note, &log.statements, &mut report);
     }
     let mut chains = segment::Chains::default();
     let total = log.statements.len() as u32;
@@ -191,9 +228,42 @@ fn trusted_key(disk: &dyn Disk, dir: &Path, options: &VerifyOptions, report: &mu
             hint: "give the key you noted when the ledger was made".into(),
         });
     }
-    let key = options.key.clone().or(own.ok());
+    let listed = || own.as_ref().ok().and_then(|own| options.policy.as_ref()?.log(own.name()).cloned());
+    let given = options.key.clone().or_else(listed);
+    report.own_key = given.is_none();
+    let key = given.or(own.ok());
     report.key = key.as_ref().map(VerifierKey::to_string).unwrap_or_default();
     key
+}
+
+/// The key of epoch 0. That the folder has none is no fault by itself: there may be no epochs yet.
+fn trusted_root(disk: &dyn Disk, dir: &Path, options: &VerifyOptions, report: &mut Report) -> Option<VerifierKey> {
+    let own = || match read_key(disk, &dir.join("keys/root.vkey")) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            report.faults.push(Fault {
+                code: "LEDGER-028",
+                what: format!("the key of epoch 0 cannot be read: {error}"),
+                place: "keys/root.vkey".into(),
+                records: Vec::new(),
+                hint: "give the key you noted when the ledger was made".into(),
+            });
+            None
+        }
+        Ok(key) => Some(key),
+    };
+    let root = options.root.clone().or_else(own);
+    report.root_key = root.as_ref().map(VerifierKey::to_string).unwrap_or_default();
+    root
+}
+
+/// What is taken for true from the start.
+struct Trusted<'a> {
+    key: Option<VerifierKey>,
+    root: Option<VerifierKey>,
+    root_given: bool,
+    policy: Option<Policy>,
+    forks: &'a [Hash],
 }
 
 /// Checks the files of segments that are not sealed yet: none missing between them, heads, frames.
@@ -278,12 +348,6 @@ struct Log {
 }
 
 type Hashes = HashMap<u64, Hash>;
-
-/// All records of a log of this many entries: without their statements nobody knows how many that are.
-fn all_of(checkpoint: Option<&Checkpoint>, statements: &[Option<crate::Statement>]) -> Vec<RecordRange> {
-    let size = checkpoint.map_or(statements.len(), |checkpoint| checkpoint.size as usize).max(statements.len()).min(1 << 24);
-    (0..size).map(|segment| whole(segment as u32, statements.get(segment).and_then(Option::as_ref))).collect()
-}
 
 fn whole(segment: u32, statement: Option<&crate::Statement>) -> RecordRange {
     RecordRange { segment, first: 0, count: statement.map_or(u32::MAX, |statement| statement.records) }

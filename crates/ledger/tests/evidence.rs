@@ -12,6 +12,10 @@ use reeve_record::{RecordId, Transport};
 
 const ORIGIN: &str = "reeve.example/record";
 
+fn options() -> Options {
+    Options { epoch: Some(std::time::Duration::from_secs(3600)), ..Options::new(ORIGIN) }
+}
+
 fn raw(n: u32) -> String {
     format!("Jan  5 09:12:{:02} web{} sshd[{n}]: Accepted publickey for ana from 192.0.2.{}", n % 60, n % 4, n % 250)
 }
@@ -23,7 +27,7 @@ fn batch(from: u32, count: u32) -> Vec<NewRecord> {
 /// A store with `segments` segments of 1,200 records each: three pages a segment.
 fn sealed_store(segments: u32) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), Options::new(ORIGIN)).unwrap();
+    let ledger = Ledger::open(dir.path(), options()).unwrap();
     for n in 0..segments {
         ledger.append(batch(n * 1200, 1200)).unwrap();
         ledger.seal_now().unwrap();
@@ -62,7 +66,7 @@ fn an_intact_store_verifies_in_full() {
     let report =
         verify(dir.path(), &VerifyOptions::default(), &mut |progress| seen.push((progress.segments, progress.records))).unwrap();
     assert_eq!(report.faults, []);
-    assert_eq!((report.records, report.segments, report.log_size), (3600, 3, 3));
+    assert_eq!((report.records, report.segments, report.log_size, report.epochs), (3600, 3, 4, 1));
     assert_eq!(seen, [(1, 1200), (2, 2400), (3, 3600)]);
     assert!(report.own_key);
 }
@@ -110,7 +114,7 @@ fn every_sampled_bit_flip_is_found_and_named() {
 #[test]
 fn a_flip_in_one_record_names_that_record() {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), Options::new(ORIGIN)).unwrap();
+    let ledger = Ledger::open(dir.path(), options()).unwrap();
     // Incompressible, so that the stored bytes are the raw ones and can be found in the file.
     let needle: Vec<u8> = (0..4096u32).flat_map(|n| n.wrapping_mul(0x9e37_79b9).rotate_left(n).to_be_bytes()).collect();
     let mut records = batch(0, 1500);
@@ -142,7 +146,7 @@ fn missing_cut_and_swapped_files_are_found() {
     assert_eq!(missing.faults[0].code, "LEDGER-024");
     assert_eq!(missing.faults[0].records, [RecordRange { segment: 0, first: 0, count: 1200 }]);
     fs::write(segment(0), &first).unwrap();
-    for name in ["checkpoint", "tile/0/000.p/2", "tile/entries/000.p/2"] {
+    for name in ["checkpoint", "tile/0/000.p/3", "tile/entries/000.p/3"] {
         let path = dir.path().join("log").join(name);
         let content = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -161,7 +165,11 @@ fn a_record_is_proven_by_bytes_and_key_alone() {
         let proof = prove(dir.path(), id).unwrap();
         let bytes = raw(id.segment * 1200 + id.index);
         let proven = verify_proof(&proof, bytes.as_bytes(), &key).unwrap();
-        assert_eq!((proven.leaf.id, proven.statement.segment, proven.checkpoint.size), (id, id.segment, 3));
+        assert_eq!(
+            (proven.leaf.id, proven.statement.segment, proven.entry, proven.checkpoint.size),
+            (id, id.segment, u64::from(id.segment) + 1, 4)
+        );
+        assert_eq!(proven.epoch.map(|epoch| epoch.epoch), Some(0));
         assert_eq!(verify_proof(&proof, b"something else", &key).unwrap_err().code(), "LEDGER-012");
     }
     let code = |segment, index| prove(dir.path(), RecordId { segment, index }).unwrap_err().code();
@@ -174,7 +182,7 @@ proptest! {
     #[test]
     fn any_records_come_back_verified(batches in prop::collection::vec(prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 1..20), 1..6), seal in any::<u8>()) {
         let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(dir.path(), Options::new(ORIGIN)).unwrap();
+        let ledger = Ledger::open(dir.path(), options()).unwrap();
         let mut stored = Vec::new();
         for (n, batch) in batches.iter().enumerate() {
             let new = batch.iter().enumerate().map(|(k, raw)| NewRecord::new(format!("s{}", k % 3), Transport::Http, raw.clone())).collect();
@@ -222,7 +230,7 @@ fn reading_never_passes_on_damaged_bytes() {
         let mut flipped = sealed.clone();
         flipped[at] ^= 1;
         fs::write(&path, flipped).unwrap();
-        let ledger = Ledger::open(dir.path(), Options::new(ORIGIN)).unwrap();
+        let ledger = Ledger::open(dir.path(), options()).unwrap();
         for index in [0, 600, 1199] {
             match ledger.get(RecordId { segment: 0, index }) {
                 Ok(record) => assert_eq!(record.unwrap().raw, raw(index).as_bytes(), "byte {at}"),
@@ -239,7 +247,7 @@ fn reading_never_passes_on_damaged_bytes() {
 #[test]
 fn large_and_empty_records_are_records() {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), Options::new(ORIGIN)).unwrap();
+    let ledger = Ledger::open(dir.path(), options()).unwrap();
     let mut state = 1u32;
     let mut noise = |length: usize| -> Vec<u8> {
         std::iter::repeat_with(|| {

@@ -12,7 +12,8 @@ use support::{Fault, MemoryDisk, Reboot};
 const DIR: &str = "/ledger";
 
 fn open(disk: &MemoryDisk) -> Result<Ledger, reeve_ledger::Error> {
-    Ledger::open(Path::new(DIR), Options { disk: Arc::new(disk.clone()), ..Options::new("reeve.example/record") })
+    let epoch = Some(std::time::Duration::from_secs(3600));
+    Ledger::open(Path::new(DIR), Options { disk: Arc::new(disk.clone()), epoch, ..Options::new("reeve.example/record") })
 }
 
 fn report(disk: &MemoryDisk) -> Report {
@@ -145,7 +146,8 @@ fn a_checkpoint_reported_failed_is_never_contradicted() {
                 client.check(&ledger, &case);
                 ledger.seal_now().unwrap_or_else(|error| panic!("{case}: {error}"));
                 drop(ledger);
-                assert!(report(&disk).is_intact(), "{case}");
+                let report = report(&disk);
+                assert!(report.is_intact(), "{case}: {:#?}", report.faults);
             }
         }
     }

@@ -40,7 +40,9 @@ fn go_accepts_what_we_sign_and_refuses_what_was_altered() {
     let scratch = tempfile::tempdir().unwrap();
     let Some(judge) = build(scratch.path()) else { return };
     let dir = scratch.path().join("ledger");
-    let ledger = Ledger::open(&dir, Options::new("reeve.example/record")).unwrap();
+    let ledger =
+        Ledger::open(&dir, Options { epoch: Some(std::time::Duration::from_secs(3600)), ..Options::new("reeve.example/record") })
+            .unwrap();
     let text = |n: usize| format!("record {n} of a small test");
     // More than one full tile, so that level 1 and the right edge are judged too.
     let mut picked = None;
@@ -59,7 +61,7 @@ fn go_accepts_what_we_sign_and_refuses_what_was_altered() {
     let verdict = ask(&judge, &dir, &proof, &raw_file);
     let said = String::from_utf8_lossy(&verdict.stdout);
     assert!(verdict.status.success(), "{said}{}", String::from_utf8_lossy(&verdict.stderr));
-    assert!(said.contains("260 entries give the signed root") && said.ends_with("accepted\n"), "{said}");
+    assert!(said.contains("261 entries give the signed root") && said.ends_with("accepted\n"), "{said}");
 
     for altered in [
         dir.join("log/checkpoint"),

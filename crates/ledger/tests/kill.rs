@@ -19,7 +19,8 @@ const FOLDER: &str = "REEVE_KILL_FOLDER";
 
 fn open(dir: &Path) -> Ledger {
     // Small segments, so that kills meet sealing as often as appending.
-    Ledger::open(dir, Options { segment_records: 300, ..Options::new("reeve.example/record") }).unwrap()
+    let epoch = Some(Duration::from_secs(1));
+    Ledger::open(dir, Options { segment_records: 300, epoch, ..Options::new("reeve.example/record") }).unwrap()
 }
 
 fn raw(cycle: u64, thread: u64, n: u64) -> String {

@@ -1,15 +1,20 @@
-//! The main log: checkpoint, tiles, entry bundles.
-use std::path::Path;
+//! The main log: checkpoint, tiles, entry bundles, epochs and forks.
+use std::{collections::HashMap, path::Path};
 
 use reeve_record::{Hash, leaf_hash};
 
-use super::{Fault, Hashes, Log, RecordRange, Report, all_of, whole};
+use super::{
+    Fault, Hashes, Log, RecordRange, Report, Trusted,
+    entries::{Entries, Slot},
+    outside::{self, Beside},
+};
 use crate::{
-    Disk, Statement,
+    Disk, EpochStatement,
     disk::read_all,
-    main_log::{BUNDLE_LIMIT, WIDTH, open_checkpoint},
+    entry::Entry,
+    main_log::{BUNDLE_LIMIT, Follower, WIDTH, open_checkpoint},
     note::{Checkpoint, VerifierKey},
-    tree,
+    tree::{self, Peaks},
 };
 
 /// One stored tile or bundle.
@@ -22,59 +27,151 @@ struct Tile {
     content: Result<Vec<u8>, String>,
 }
 
-pub(super) fn verify(disk: &dyn Disk, dir: &Path, key: Option<&VerifierKey>, report: &mut Report) -> Log {
-    // The checkpoint first: a ledger in use only adds to what it covers.
-    let checkpoint = checkpoint(disk, dir, key);
+pub(super) fn verify(disk: &dyn Disk, dir: &Path, trusted: &Trusted<'_>, report: &mut Report) -> Log {
+    // What lies beside the checkpoint first, then it, then tiles: a ledger in use only adds to what was read before.
+    let beside = Beside::read(disk, dir, trusted, report);
+    let checkpoint = checkpoint(disk, dir, trusted.key.as_ref());
     let tiles = tiles(disk, &dir.join("log"));
     let from_entries = entry_hashes(&tiles);
     let from_tiles = tile_hashes(&tiles);
     let stored = (0..).take_while(|n| from_entries.contains_key(n) || from_tiles.contains_key(n)).count() as u64;
-    let size = checkpoint.as_ref().map_or(stored, |checkpoint| checkpoint.size);
+    let size = checkpoint.as_ref().map_or(stored, |(checkpoint, _)| checkpoint.size);
     let leaves = match &checkpoint {
-        Ok(checkpoint) => trusted(checkpoint, &from_entries, &from_tiles),
+        Ok((checkpoint, _)) => trusted_leaves(checkpoint, &from_entries, &from_tiles),
         Err(_) => None,
     };
-    let statements = statements(&tiles, leaves.as_deref(), size);
-    let signed = checkpoint.as_ref().ok();
-    if let Err(reason) = &checkpoint {
-        let vouched =
-            "records are compared with the stored log, but no valid signature covers it: restore the checkpoint from a copy"
-                .into();
-        let records = all_of(None, &statements);
-        let none_yet = reason.is_empty() && stored == 0;
-        if !none_yet {
-            let what = if reason.is_empty() { "it is missing".into() } else { reason.clone() };
-            report.faults.push(Fault { code: "LEDGER-020", what, place: "log/checkpoint".into(), records, hint: vouched });
-        }
+    let entries = Entries::new(slots(&tiles, leaves.as_deref(), size));
+    if let Err(reason) = &checkpoint
+        // Without a checkpoint and without batches the first publication was cut short: no record was ever under it.
+        && !(reason.is_empty() && entries.statements.is_empty())
+    {
+        let hint =
+            "records are compared with the stored log, but no valid signature covers it: restore the checkpoint from a copy";
+        let what = if reason.is_empty() { "it is missing".into() } else { reason.clone() };
+        let records = entries.all_records();
+        report.faults.push(Fault { code: "LEDGER-020", what, place: "log/checkpoint".into(), records, hint: hint.into() });
     }
-    match &leaves {
-        Some(leaves) => check_tiles(&tiles, leaves, &statements, report),
-        None if signed.is_some() => report.faults.push(Fault {
+    match (&leaves, &checkpoint) {
+        (Some(leaves), Ok(signed)) => {
+            check_tiles(&tiles, leaves, &entries, report);
+            let known = follow(leaves, &entries, trusted, &beside.sizes(), report);
+            check_epoch(signed, &known, &entries, report);
+            beside.check(signed, &known, &entries, trusted, report);
+        }
+        (None, Ok(_)) => report.faults.push(Fault {
             code: "LEDGER-021",
             what: "neither the stored entries nor the stored hashes give the root that was signed".into(),
             place: "log/tile".into(),
-            records: all_of(signed, &statements),
-            hint: "compare with another copy of the log".into(),
+            records: entries.all_records(),
+            hint: outside::COPY.into(),
         }),
-        None => {}
+        _ => {}
     }
-    check_statements(&statements, signed, report);
-    Log { size, statements }
+    check_statements(&entries, checkpoint.as_ref().ok().map(|(checkpoint, _)| checkpoint), report);
+    Log { size, statements: entries.statements }
 }
 
-/// The signed checkpoint, or what is wrong with it; empty if there is none.
-fn checkpoint(disk: &dyn Disk, dir: &Path, key: Option<&VerifierKey>) -> Result<Checkpoint, String> {
+/// What the entries gave at the sizes asked for, and in the end.
+#[derive(Default)]
+pub(super) struct Known {
+    /// By size: root, and the epoch that goes on then.
+    pub(super) at: HashMap<u64, (Hash, Option<EpochStatement>)>,
+    /// The last epoch, with its index.
+    pub(super) last: Option<(usize, EpochStatement)>,
+}
+
+/// Goes through the entries in order: epochs and forks must keep their rules.
+fn follow(leaves: &[Hash], entries: &Entries, trusted: &Trusted<'_>, sizes: &[u64], report: &mut Report) -> Known {
+    let (mut follower, mut peaks, mut known) = (Follower::default(), Peaks::default(), Known::default());
+    for (index, leaf) in leaves.iter().enumerate() {
+        if sizes.binary_search(&(index as u64)).is_ok() {
+            known.at.insert(index as u64, (peaks.root(), follower.chain.last().cloned()));
+        }
+        let entry = match entries.slots.get(index) {
+            Some(Slot::Known(entry)) => Some(&**entry),
+            _ => None,
+        };
+        if let Err(what) = follower.take(*leaf, entry) {
+            report.faults.push(epoch_fault(what, index, entries));
+        }
+        peaks.push(*leaf);
+        match entry {
+            Some(Entry::Epoch(epoch)) => {
+                if known.last.is_none() {
+                    check_root(epoch, index, trusted, entries, report);
+                }
+                known.last = Some((index, epoch.clone()));
+                report.epochs += 1;
+            }
+            Some(Entry::Fork(fork)) => {
+                report.forks.push(fork.to_text());
+                if !trusted.forks.contains(leaf) {
+                    report.faults.push(fork_fault(fork, leaf, index, entries));
+                }
+            }
+            _ => {}
+        }
+    }
+    known.at.insert(leaves.len() as u64, (peaks.root(), follower.chain.last().cloned()));
+    if known.last.is_none() && trusted.root_given {
+        report.faults.push(epoch_fault("a root key was given, and the log has no key epochs".into(), 0, entries));
+    }
+    known
+}
+
+/// The first epoch must be that of the root key.
+fn check_root(epoch: &EpochStatement, index: usize, trusted: &Trusted<'_>, entries: &Entries, report: &mut Report) {
+    let same = |root: &VerifierKey| epoch.verifier().is_ok_and(|key| &key == root);
+    if trusted.root.as_ref().is_some_and(|root| !same(root)) {
+        report.faults.push(epoch_fault("epoch 0 does not have the root key".into(), index, entries));
+    }
+}
+
+/// The checkpoint must be signed by the key of the last epoch, within its time.
+fn check_epoch((checkpoint, note): &(Checkpoint, String), known: &Known, entries: &Entries, report: &mut Report) {
+    let Some((index, epoch)) = &known.last else { return };
+    if let Err(reason) = epoch.check_checkpoint(note, checkpoint) {
+        let fault = epoch_fault(format!("the checkpoint {reason}"), *index, entries);
+        report.faults.push(Fault { place: "log/checkpoint".into(), ..fault });
+    }
+}
+
+fn epoch_fault(what: String, index: usize, entries: &Entries) -> Fault {
+    Fault {
+        code: "LEDGER-030",
+        what,
+        place: format!("entry {index} of the main log"),
+        records: entries.records_from(index),
+        hint: "only the stable key vouches for these records, which can be stolen: compare with a witness or another copy of the log".into(),
+    }
+}
+
+fn fork_fault(fork: &crate::ForkStatement, leaf: &Hash, index: usize, entries: &Entries) -> Fault {
+    Fault {
+        code: "LEDGER-031",
+        what: format!(
+            "the log was forked at {} entries, where {} were seen before, by {} and {}: {}",
+            fork.size, fork.lost, fork.requester, fork.approver, fork.reason
+        ),
+        place: format!("entry {index} of the main log"),
+        records: entries.records_from(index),
+        hint: format!("if those two confirm it, verify with the fork {}", hex::encode(leaf)),
+    }
+}
+
+/// The signed checkpoint with its note, or what is wrong with it; empty if there is none.
+fn checkpoint(disk: &dyn Disk, dir: &Path, key: Option<&VerifierKey>) -> Result<(Checkpoint, String), String> {
     let path = dir.join("log/checkpoint");
     let bytes = read_all(disk, &path, 1 << 16).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => String::new(),
         _ => error.to_string(),
     })?;
     let key = key.ok_or("there is no key to check it with")?;
-    open_checkpoint(&path, bytes, key).map(|(checkpoint, _)| checkpoint).map_err(|error| error.to_string())
+    open_checkpoint(&path, bytes, key).map_err(|error| error.to_string())
 }
 
 /// The leaf hashes whose root was signed: those of the entries, or else those of the level-0 tiles.
-fn trusted(checkpoint: &Checkpoint, entries: &Hashes, tiles: &Hashes) -> Option<Vec<Hash>> {
+fn trusted_leaves(checkpoint: &Checkpoint, entries: &Hashes, tiles: &Hashes) -> Option<Vec<Hash>> {
     // Either file may have some damaged places; where they differ, mend one with the other and let the root decide.
     let collect = |first: &Hashes, second: &Hashes| -> Option<Vec<Hash>> {
         (0..checkpoint.size).map(|n| first.get(&n).or_else(|| second.get(&n)).copied()).collect()
@@ -167,24 +264,26 @@ fn tile_hashes(tiles: &[Tile]) -> Hashes {
     hashes
 }
 
-/// For each segment a stored copy of its statement that fits the log; without a trusted log, the last copy that reads.
-fn statements(tiles: &[Tile], leaves: Option<&[Hash]>, size: u64) -> Vec<Option<Statement>> {
-    let mut statements = vec![None; size.min(1 << 24) as usize];
+/// For each entry a stored copy that fits the log; without a trusted log, the last copy that reads.
+fn slots(tiles: &[Tile], leaves: Option<&[Hash]>, size: u64) -> Vec<Slot> {
+    let mut slots = vec![Slot::Missing; size.min(1 << 24) as usize];
     for tile in tiles.iter().filter(|tile| tile.level.is_none()) {
         let content = tile.content.as_deref().unwrap_or_default();
         for (place, entry) in ((tile.index * WIDTH) as usize..).zip(entries(content).take(tile.width as usize)) {
             let fits = leaves.is_none_or(|leaves| leaves.get(place) == Some(&leaf_hash(entry)));
-            let statement = std::str::from_utf8(entry).ok().and_then(Statement::parse);
-            if let (true, Some(slot), Some(statement)) = (fits, statements.get_mut(place), statement) {
-                *slot = Some(statement);
+            let Some(slot) = slots.get_mut(place).filter(|_| fits) else { continue };
+            match Entry::parse(entry) {
+                Ok(entry) => *slot = Slot::Known(Box::new(entry)),
+                Err(reason) if leaves.is_some() => *slot = Slot::Unknown(reason),
+                Err(_) => {}
             }
         }
     }
-    statements
+    slots
 }
 
 /// Compares every tile and bundle below the checkpoint with what the trusted leaves give, and misses those that must be there.
-fn check_tiles(tiles: &[Tile], leaves: &[Hash], statements: &[Option<Statement>], report: &mut Report) {
+fn check_tiles(tiles: &[Tile], leaves: &[Hash], log: &Entries, report: &mut Report) {
     let size = leaves.len() as u64;
     for tile in tiles {
         let span = WIDTH.pow(tile.level.unwrap_or(0));
@@ -198,7 +297,7 @@ fn check_tiles(tiles: &[Tile], leaves: &[Hash], statements: &[Option<Statement>]
             (Ok(content), Some(_)) => bad_hashes(content, tile, span, leaves),
         };
         if !bad.is_empty() {
-            let records = hit(&bad, tile, span, size, statements);
+            let records = hit(&bad, tile, span, size, log);
             let what = tile
                 .content
                 .as_ref()
@@ -215,7 +314,7 @@ fn check_tiles(tiles: &[Tile], leaves: &[Hash], statements: &[Option<Statement>]
             let name =
                 crate::main_log::tile_path(&level.map_or("entries".into(), |level| level.to_string()), index, width as usize);
             let missing = Tile { name: name.clone(), level, index, width, content: Ok(Vec::new()) };
-            let records = hit(&(0..width).collect::<Vec<_>>(), &missing, span, size, statements);
+            let records = hit(&(0..width).collect::<Vec<_>>(), &missing, span, size, log);
             let hint = "restore it from a copy of the log".into();
             report.faults.push(Fault {
                 code: "LEDGER-021",
@@ -253,12 +352,15 @@ fn bad_hashes(content: &[u8], tile: &Tile, span: u64, leaves: &[Hash]) -> Vec<u6
 }
 
 /// The records whose proof leads through the damaged places.
-fn hit(bad: &[u64], tile: &Tile, span: u64, size: u64, statements: &[Option<Statement>]) -> Vec<RecordRange> {
-    let segments = bad.iter().flat_map(|place| {
+fn hit(bad: &[u64], tile: &Tile, span: u64, size: u64, log: &Entries) -> Vec<RecordRange> {
+    let places = bad.iter().flat_map(|place| {
         let first = (tile.index * WIDTH + place) * span;
         first..(first + span).min(size)
     });
-    segments.map(|segment| whole(segment as u32, statements.get(segment as usize).and_then(Option::as_ref))).collect()
+    let mut records: Vec<RecordRange> = places.flat_map(|entry| log.records_at(entry as usize)).collect();
+    records.sort_unstable();
+    records.dedup();
+    records
 }
 
 /// Tiles and bundles a log of this size must have: level, index, width.
@@ -274,27 +376,39 @@ fn required(size: u64) -> Vec<(Option<u32>, u64, u64)> {
     required
 }
 
-/// Statements must be there, in order of segment, and name each other.
-fn check_statements(statements: &[Option<Statement>], checkpoint: Option<&Checkpoint>, report: &mut Report) {
+/// Entries must be there and known, batch statements in order of segment, and each name the one before.
+fn check_statements(entries: &Entries, checkpoint: Option<&Checkpoint>, report: &mut Report) {
     let mut previous: Option<Hash> = Some([0; 32]);
-    let mut epoch = 0;
-    for (number, statement) in (0..).zip(statements) {
+    let (mut segment, mut epoch) = (0, 0);
+    for (number, slot) in entries.slots.iter().enumerate() {
         let mut fault = |what: &str| {
             report.faults.push(Fault {
                 code: "LEDGER-027",
                 what: what.into(),
                 place: format!("entry {number} of the main log"),
-                records: vec![whole(number, statement.as_ref())],
-                hint: "compare with another copy of the log".into(),
+                records: entries.records_at(number),
+                hint: outside::COPY.into(),
             });
         };
-        let Some(statement) = statement else {
-            fault("no stored copy of this batch statement fits the log");
-            previous = None;
-            continue;
+        let entry = match slot {
+            Slot::Known(entry) => &**entry,
+            Slot::Unknown(reason) => {
+                fault(&format!("the entry {reason}"));
+                continue;
+            }
+            Slot::Missing => {
+                fault("no stored copy of this entry fits the log");
+                previous = None;
+                segment += u32::from(entries.is_batch(number));
+                continue;
+            }
         };
-        if statement.segment != number || checkpoint.is_some_and(|checkpoint| checkpoint.origin != statement.origin) {
-            fault("the batch statement is that of another segment or log");
+        if checkpoint.is_some_and(|checkpoint| checkpoint.origin != entry.origin()) {
+            fault("the entry is that of another log");
+        }
+        let Entry::Batch(statement) = entry else { continue };
+        if statement.segment != segment {
+            fault("the batch statement is that of another segment");
         }
         if previous.is_some_and(|previous| previous != statement.previous) {
             fault("the batch statement does not continue the one before it");
@@ -304,6 +418,7 @@ fn check_statements(statements: &[Option<Statement>], checkpoint: Option<&Checkp
         }
         epoch = statement.epoch;
         previous = Some(statement.leaf_hash());
+        segment += 1;
     }
 }
 

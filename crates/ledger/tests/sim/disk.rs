@@ -692,6 +692,18 @@ impl Disk for SimDisk {
         })
     }
 
+    fn overwrite(&self, path: &Path) -> io::Result<()> {
+        let inode = self.call("overwrite", path, |state| {
+            let inode = state.find(path)?;
+            let file = &mut state.inodes[inode];
+            let write = Write::At(0, vec![0; file.cached.len()]);
+            write.apply(&mut file.cached);
+            file.unsynced.push(write);
+            Ok(inode)
+        })?;
+        self.call("sync", path, |state| state.sync(inode))
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.call("sync folder", path, |state| {
             let sync_fails = state.faults.sync_fails;

@@ -103,6 +103,16 @@ impl MemoryDisk {
         self.model().space = bytes;
     }
 
+    /// Content of all files, removed ones too, in which `needle` occurs: what somebody finds who reads the whole disk.
+    pub fn remembered(&self, needle: &[u8]) -> Vec<Vec<u8>> {
+        let model = self.model();
+        let contents = model.inodes.iter().flat_map(|inode| [&inode.content, &inode.synced]);
+        let mut found: Vec<Vec<u8>> =
+            contents.filter(|content| content.windows(needle.len()).any(|window| window == needle)).cloned().collect();
+        found.dedup();
+        found
+    }
+
     pub fn edit(&self, path: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
         let mut model = self.model();
         let inode = model.names[path];
@@ -165,6 +175,16 @@ impl Disk for MemoryDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.write(|model| model.names.remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into()))
+    }
+
+    fn overwrite(&self, path: &Path) -> io::Result<()> {
+        let inode = self.inode(path)?;
+        self.write(|model| {
+            let inode = &mut model.inodes[inode];
+            inode.content.fill(0);
+            inode.synced = inode.content.clone();
+            Ok(())
+        })
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -1,0 +1,34 @@
+//! What an entry of the main log is, by its first line. Format: `docs/spec/log.md`.
+use crate::{EpochStatement, ForkStatement, Statement, epoch, fork};
+
+/// An entry that was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Entry {
+    Batch(Statement),
+    Epoch(EpochStatement),
+    Fork(ForkStatement),
+}
+
+impl Entry {
+    /// Reads an entry; the reason follows "it …".
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "is not text")?;
+        let head = text.split('\n').next().unwrap_or_default();
+        let parsed = match head {
+            "reeve-batch/v1" => Statement::parse(text).map(Self::Batch),
+            epoch::HEAD => EpochStatement::parse(text).map(Self::Epoch),
+            fork::HEAD => ForkStatement::parse(text).map(Self::Fork),
+            _ => return Err("is of a kind this program does not know"),
+        };
+        parsed.ok_or("is not in the form of docs/spec")
+    }
+
+    /// The log it names.
+    pub(crate) fn origin(&self) -> &str {
+        match self {
+            Self::Batch(batch) => &batch.origin,
+            Self::Epoch(epoch) => &epoch.origin,
+            Self::Fork(fork) => &fork.origin,
+        }
+    }
+}
