@@ -1,97 +1,76 @@
 #!/usr/bin/env python3
-"""Checks a Reeve ledger, or the proof of one record, offline. Written from docs/spec/record.md and docs/spec/wal.md alone.
+"""Checks a Reeve ledger, or the proof of one record, offline. Written from docs/spec/ alone.
 
-    verify.py [--key KEY] DIR
-    verify.py --key KEY --raw FILE PROOF
-    verify.py --batch        one question a line as JSON, {"dir", "key"} or {"proof", "raw" in base64, "key"}; one answer a line
+    verify.py [--key KEY] [--root-key KEY] [--policy FILE] [--fork HEX]... DIR
+    verify.py --key KEY [--policy FILE] --raw FILE PROOF
+    verify.py --batch        one question a line as JSON, {"dir", "key", "root_key", "policy", "forks"}
+                             or {"proof", "raw" in base64, "key", "policy"}; one answer a line
 
 KEY is a verifier key or the file it is in. Faults and verdict are lines of JSON. Exit codes: 0 everything holds, 2 input unusable,
 3 usage, 4 something does not hold. Needs the packages cryptography and pyarrow.
 """
-import argparse, hmac, json, os, re, struct, sys, zlib
+import argparse, hmac, json, os, re, struct, sys
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from c2sp import EARLIEST, LATEST, H, N, T, U64, Bad, Key, checkpoint_of, form, leaf_hash, need, number, root, root_of_path, sha, time, unbase64, utf8
+from c2sp import EARLIEST, LATEST, H, N, U64, Bad, Key, Policy, checkpoint_of, form, leaf_hash, need, number, root, root_of_path, sha, unbase64, utf8
+from entries import TRANSPORTS, Follower, check_epoch, commitment, entry_of, epoch_key, epoch_of, leaf_of, stamp_of, statement_of
+from wal import scan_wal, wal_head
 
 ZERO, WIDTH, U32 = bytes(32), 256, (1 << 32) - 1
-TRANSPORTS = {"file": (1, b"B"), "syslog_udp": (2, b"C"), "syslog_tcp": (3, b"C"), "http": (4, b"B"),
-              "elastic_bulk": (5, b"B"), "watch": (6, b"B"), "internal": (7, b"A")}
 COLUMNS = [("index", pa.uint32(), False), ("raw", pa.binary(), True), ("source", pa.string(), False), ("sequence", pa.uint64(), False),
            ("received_at", pa.timestamp("us", "UTC"), False), ("transport", pa.string(), False),
            ("claimed_at", pa.timestamp("us", "UTC"), True), ("claimed_certainty", pa.uint8(), True),
            ("policy", pa.string(), False), ("previous", pa.binary(32), True)]
-STATEMENT = form(f"reeve-batch/v1\norigin ([^\n]*)\nsegment {N}\nepoch {N}\nrecords {N}\nraw_bytes {N}\nreceived {T} {T}\nsealed {T}\n"
-                 f"root {H}\nprevious {H}\nsalts {H}\nfile {N} {H}\nmap {N} {H}\n((?:lost {N} {N}\n)*)")
 PROOF = form(f"c2sp[.]org/tlog-proof@v1\nextra ([^\n]*)\nindex {N}((?:\n{H}){{0,64}})\n\n((?s:.)*)")
-EXTRA = form(f"reeve-record-proof/v1\nleaf ([^\n]*)\nsalt {H}((?:\npath {H}){{0,64}})\nstatement\n((?s:.)*)")
+EXTRA = form(f"reeve-record-proof/v(?:1|(2))\nleaf ([^\n]*)\nsalt {H}((?:\npath {H}){{0,64}})"
+             f"(?(1)\nepoch {N}((?:\nepoch_path {H}){{0,64}})\nepoch_entry ([^\n]*))\nstatement\n((?s:.)*)")
 TILE = form(r"tile/([0-7]|entries)((?:/x\d{3})*/\d{3})(?:\.p/([1-9]\d{0,2}))?")
 
 
-def statement_of(entry):
-    found = need(STATEMENT.fullmatch(utf8(entry)), "it is no batch statement").groups()
-    s = {"leaf": leaf_hash(entry), "origin": found[0], "segment": number(found[1], U32), "epoch": number(found[2]),
-         "records": number(found[3], U32), "raw_bytes": number(found[4]), "received": (time(found[5]), time(found[6])),
-         "root": unbase64(found[8]), "previous": unbase64(found[9]), "salts": unbase64(found[10]),
-         "file": (number(found[11]), unbase64(found[12])), "map": (number(found[13]), unbase64(found[14]))}
-    time(found[7])
-    s["lost"] = [(number(first, U32), number(count, U32)) for first, count in re.findall(f"lost {N} {N}\n", found[15])]
-    free = 0
-    for first, count in s["lost"]:
-        need(first >= free and count and first + count <= s["records"], "lost records are not in order")
-        free = first + count + 1
-    need(s["records"], "a batch has records")
-    return s
-
-
-def leaf_of(data):
-    need(len(data) >= 119 and data[:4] == b"RVL1", "it is no leaf")
-    segment, index, epoch = struct.unpack(">IIQ", data[4:20])
-    received, certainty, claimed, transport, grade, length = struct.unpack(">qBqBcQ", data[60:87])
-    need((transport, grade) in TRANSPORTS.values() and certainty <= 4 and (certainty or not claimed), "a field of the leaf is not known")
-    need(all(EARLIEST <= at <= LATEST for at in (received, claimed)), "a time is out of range")
-    rest = data[119:]
-    for _ in "source", "policy":
-        size = 2 + int.from_bytes(rest[:2], "big")
-        need(2 <= size <= len(rest), "a name is cut off")
-        utf8(rest[2:size])
-        rest = rest[size:]
-    need(not rest, "bytes follow the leaf")
-    return segment, index, epoch, length, data[87:119]
-
-
-def commitment(salt, raw):
-    return sha(b"reeve-raw/v1\0", salt, raw)
-
-
-def verify_proof(proof, raw, key):
+def verify_proof(proof, raw, key, policy=None):
     need(len(proof) <= 262144, "it is too long")
     extra, index, path, _, note = need(PROOF.fullmatch(utf8(proof)), "it is no proof").groups()
-    leaf, salt, inner, _, s = need(EXTRA.fullmatch(utf8(unbase64(extra))), "its extra is not in its form").groups()
+    _, leaf, salt, inner, _, epoch_at, epoch_path, _, epoch, s = need(EXTRA.fullmatch(utf8(unbase64(extra))), "its extra is not in its form").groups()
     checkpoint, leaf, s = checkpoint_of(note.encode(), key), unbase64(leaf), statement_of(s.encode())
-    path, inner = ([unbase64(each) for each in re.findall(H, text)] for text in (path, inner))
+    path, inner, epoch_path = ([unbase64(each) for each in re.findall(H, text or "")] for text in (path, inner, epoch_path))
     need(root_of_path(s["leaf"], number(index), checkpoint["size"], path) == checkpoint["root"], "the statement is not in the log")
-    segment, place, epoch, length, bound = leaf_of(leaf)
-    same = (segment, epoch, checkpoint["origin"]) == (s["segment"], s["epoch"], s["origin"])
+    segment, place, epoch_of_records, length, bound = leaf_of(leaf)
+    same = (segment, epoch_of_records, checkpoint["origin"]) == (s["segment"], s["epoch"], s["origin"])
     need(same, "leaf, statement and checkpoint do not belong together")
     need(root_of_path(leaf_hash(leaf), place, s["records"], inner) == s["root"], "the leaf is not in its batch")
     need(length == len(raw) and bound == commitment(unbase64(salt), raw), "the bytes are not those of the record")
-    return {"record": f"{segment}-{place}", "origin": s["origin"], "size": checkpoint["size"], "signed": checkpoint["signed"]}
+    if epoch is not None:
+        entry = unbase64(epoch)
+        need((found := epoch_of(entry))["origin"] == checkpoint["origin"], "the epoch is that of another log")
+        need(root_of_path(leaf_hash(entry), number(epoch_at), checkpoint["size"], epoch_path) == checkpoint["root"], "the epoch is not in the log")
+        check_epoch(found, checkpoint)
+    if policy:
+        policy.check(checkpoint["note"])
+    return {"record": f"{segment}-{place}", "origin": s["origin"], "entries": checkpoint["size"], "signed": checkpoint["signed"]}
 
 
 class Ledger:
     """Checks one folder; `faults` then says what does not hold."""
 
-    def __init__(self, folder, key=None):
-        self.folder, self.faults, self.records, self.open_records, self.size = folder, [], 0, 0, 0
+    def __init__(self, folder, key=None, root_key=None, policy=None, forks=()):
+        self.folder, self.faults, self.records, self.open_records, self.size, self.forks = folder, [], 0, 0, 0, forks
         segments, wals = self.numbers("segments", "parquet"), self.numbers("wal", "wal")
         self.epoch, self.broken, self.heads = None, False, {}
-        for s in self.log(self.trusted(key)):
+        own = self.own("keys/checkpoint.vkey", "LEDGER-028", key_file)
+        key = key or policy and own and policy.logs.get(own.name) or own
+        if not key and not self.faults:
+            self.fault("LEDGER-028", "keys/checkpoint.vkey", "it cannot be read, and no other key was given")
+        self.root_given, self.root_key = bool(root_key), root_key or self.own("keys/root.vkey", "LEDGER-028", key_file)
+        self.policy = policy or self.own("log/policy", "LEDGER-032", Policy)
+        statements = self.log(key)
+        for s in statements:
             self.segment(s) if s else self.break_off()
-        self.wal([n for n in wals if n >= self.size])
+        self.segments = len(statements)
+        self.wal([n for n in wals if n >= self.segments])
         for n in segments:
-            if n >= self.size and n not in wals:
+            if n >= self.segments and n not in wals:
                 self.fault("LEDGER-027", f"segments/{n:08}.parquet", "it was sealed and is not in the log: an older checkpoint was put back", n)
 
     def fault(self, code, place, what, segment=None, records="all"):
@@ -113,30 +92,33 @@ class Ledger:
         found = (int(name.partition(".")[0]) for name in names if re.fullmatch(rf"\d{{8,10}}\.{ending}", name, re.A))
         return sorted(n for n in found if n <= U32 and f"{n:08}.{ending}" in names)
 
-    def trusted(self, key):
+    def own(self, name, code, parse):
+        """What the folder has to be trusted, if it can be read."""
         try:
-            own = self.read("keys/checkpoint.vkey", 4096)
-            own = Key(text := utf8(own))
-            need(text == own.text, "it is not a key and a line break")
-            return key or own
-        except OSError as error:
-            problem = None if key else error
-        except Bad as bad:
-            problem = bad
-        if problem:
-            self.fault("LEDGER-028", "keys/checkpoint.vkey", problem)
-        return key
+            return parse(utf8(self.read(name, 4096 if name.startswith("keys/") else 65536)))
+        except (OSError, Bad) as bad:
+            if not isinstance(bad, FileNotFoundError) and (isinstance(bad, Bad) or name != "keys/checkpoint.vkey"):
+                self.fault(code, name, bad)
+
+    def note(self, name, key):
+        """A signed checkpoint, or what is wrong with it; `None` if it is not there."""
+        try:
+            note = self.read(name, 65536)
+            return checkpoint_of(note, need(key, "there is no key to check it with"))
+        except FileNotFoundError:
+            return None
+        except (OSError, Bad) as bad:
+            return bad
 
     def log(self, key):
-        """Checks checkpoint, tiles and statements; returns the statements, `None` for those that are not there."""
-        checkpoint, problem = None, "it is missing"
-        try:
-            note = self.read("log/checkpoint", 65536)
-            checkpoint = checkpoint_of(note, need(key, "there is no key to check it with"))
-        except FileNotFoundError:
-            pass
-        except (OSError, Bad) as bad:
-            problem = str(bad) or "it cannot be read"
+        """Checks checkpoint, tiles and entries; returns the batch statements, `None` for entries that are not there."""
+        stamps = os.path.join(self.folder, "log/stamps")
+        names = os.listdir(stamps) if os.path.isdir(stamps) else []
+        beside = {name: self.note("log/stamps/" + name, key) for name in names if name.endswith(".note")} if key else {}
+        beside["cosigned"] = self.note("log/cosigned", key) if key else None
+        checkpoint, problem = self.note("log/checkpoint", key), None
+        if not isinstance(checkpoint, dict):
+            checkpoint, problem = None, checkpoint
         tiles = sorted(self.tiles(), key=lambda tile: tile["order"])
         entries = {place: leaf_hash(entry) for tile in tiles if tile["level"] is None for place, entry in tile["places"]}
         hashes = {place: each for tile in tiles if tile["level"] == 0 for place, each in tile["places"]}
@@ -145,16 +127,66 @@ class Ledger:
             stored += 1
         self.size = checkpoint["size"] if checkpoint else stored
         for each in ({**hashes, **entries}, {**entries, **hashes}) if checkpoint else ():
-            if self.size <= len(each) and None not in (found := [each.get(place) for place in range(self.size)]):
-                leaves = leaves or (root(found) == checkpoint["root"] and [found])
-        leaves = leaves[0] if leaves else None
+            if leaves is None and self.size <= len(each) and None not in (found := [each.get(place) for place in range(self.size)]):
+                leaves = found if root(found) == checkpoint["root"] else None
+        slots = self.entries(tiles, leaves, stored, checkpoint and checkpoint["origin"])
         if checkpoint and leaves is not None:
             self.check_tiles(tiles, leaves)
+            self.follow(checkpoint, slots, leaves, beside, names)
         elif checkpoint:
             self.fault("LEDGER-021", "log/tile", "neither stored entries nor stored hashes give the root that was signed")
-        elif stored or problem != "it is missing":
-            self.fault("LEDGER-020", "log/checkpoint", problem)
-        return self.statements(tiles, leaves, stored, checkpoint and checkpoint["origin"])
+        elif problem is not None or any(entry is None or entry["kind"] == "reeve-batch/v1" for entry in slots):
+            self.fault("LEDGER-020", "log/checkpoint", problem or "it is missing")
+        return [entry for entry in slots if entry is None or entry["kind"] == "reeve-batch/v1"]
+
+    def follow(self, checkpoint, slots, leaves, beside, names):
+        """Epochs, forks, and what others said about the log: E1 to E6, V3 to V6 of docs/spec/log.md."""
+        follower, at = Follower(), {}
+        sizes = {note["size"] for note in beside.values() if isinstance(note, dict)}
+        for place, (leaf, entry) in enumerate(zip(leaves, slots)):
+            if place in sizes:
+                at[place] = (root(leaves[:place]), follower.last)
+            kind = entry and entry["kind"]
+            if kind == "reeve-epoch/v1" and not follower.last and self.root_key and epoch_text(entry) != self.root_key.text:
+                self.fault("LEDGER-030", f"entry {place}", "epoch 0 does not have the root key")
+            if kind == "reeve-fork/v1" and leaf not in self.forks:
+                self.fault("LEDGER-031", f"entry {place}", f"the log was forked; the leaf hash {leaf.hex()} was not given")
+            if problem := follower.take(leaf, entry):
+                self.fault("LEDGER-030", f"entry {place}", problem)
+        at[len(leaves)] = (checkpoint["root"], follower.last)
+
+        def fits(note):
+            if not isinstance(note, dict):
+                raise note
+            need(at.get(note["size"], [None])[0] == note["root"], "it is about another log than the one stored")
+            if at[note["size"]][1]:
+                check_epoch(at[note["size"]][1], note)
+            return note
+        self.expect("LEDGER-030", "log/checkpoint", lambda: need(follower.last or not self.root_given, "the log has no key epochs") and fits(checkpoint))
+        self.expect("LEDGER-030", "log/checkpoint", lambda: need(not follower.fork, "no epoch follows the last fork"))
+        cosigned = beside.pop("cosigned")
+        if cosigned is None and self.policy:
+            self.fault("LEDGER-032", "log/cosigned", "no checkpoint reached the quorum of witnesses")
+        elif cosigned is not None and self.expect("LEDGER-032", "log/cosigned", lambda: [fits(cosigned), self.policy and self.policy.check(cosigned["note"])]):
+            if self.policy and any(entry and entry["kind"] == "reeve-batch/v1" for entry in slots[cosigned["size"]:]):
+                self.fault("LEDGER-033", "log/cosigned", f"only the first {cosigned['size']} entries are under a quorum")
+        for name, note in beside.items():
+            note, place = Bad("it is missing") if note is None else note, "log/stamps/" + name
+            if self.expect("LEDGER-034", place, lambda: need(at[fits(note)["size"]][1] and name == f"{at[note['size']][1]['epoch']:08}.note", "it is of another epoch")):
+                for response in names:
+                    if re.fullmatch(re.escape(name[:-5]) + r"\.[a-z0-9-]{1,32}\.tsr", response):
+                        self.expect("LEDGER-034", "log/stamps/" + response, lambda: need(
+                            note["time"] - stamp_of(self.read("log/stamps/" + response, 262144), sha(note["note"].encode())) <= 300 * 10**6,
+                            "its time is before that of the checkpoint"))
+
+    def expect(self, code, place, holds):
+        """Whether something holds; a fault if not."""
+        try:
+            holds()
+            return True
+        except (Bad, OSError) as bad:
+            self.fault(code, place, bad)
+            return False
 
     def tiles(self):
         log = os.path.join(self.folder, "log")
@@ -173,23 +205,27 @@ class Ledger:
                 tile = {"name": name, "level": level, "index": index, "width": width, "content": content, "order": order}
                 yield {**tile, "places": list(places(level, index * WIDTH, width, content or b""))}
 
-    def statements(self, tiles, leaves, stored, origin):
+    def entries(self, tiles, leaves, stored, origin):
         found = [None] * (stored if leaves is None else len(leaves))
         for place, entry in (each for tile in tiles if tile["level"] is None for each in tile["places"]):
             if place < len(found) and (leaves is None or leaves[place] == leaf_hash(entry)):
                 try:
-                    found[place] = statement_of(entry)
-                except Bad:
-                    pass
-        previous, epoch = ZERO, 0
+                    found[place] = entry_of(entry)
+                except Bad as bad:
+                    found[place] = {"kind": bad, "origin": origin} if leaves is not None else found[place]
+        previous, epoch, segment = ZERO, 0, 0
         for n, s in enumerate(found):
-            if s is None:
-                self.fault("LEDGER-027", "log", "no stored copy of this statement fits the log", n)
-            elif s["segment"] != n or origin not in (None, s["origin"]):
-                self.fault("LEDGER-027", "log", "the statement is that of another segment or log", n)
-            elif s["epoch"] < epoch or previous not in (None, s["previous"]):
-                self.fault("LEDGER-027", "log", "the statement does not continue the one before it", n)
-            previous, epoch = (s["leaf"], s["epoch"]) if s else (None, epoch)
+            place = f"entry {n} of the main log"
+            if s is None or isinstance(s["kind"], Bad):
+                self.fault("LEDGER-027", place, s["kind"] if s else "no stored copy of it fits the log")
+                previous, segment = (previous, segment) if s else (None, None)
+                continue
+            if origin not in (None, s["origin"]):
+                self.fault("LEDGER-027", place, "it is that of another log")
+            if s["kind"] == "reeve-batch/v1":
+                if s["epoch"] < epoch or previous not in (None, s["previous"]) or segment not in (None, s["segment"]):
+                    self.fault("LEDGER-027", place, "the statement does not continue the one before it", s["segment"])
+                previous, epoch, segment = s["leaf"], s["epoch"], s["segment"] + 1
         return found
 
     def check_tiles(self, tiles, leaves):
@@ -278,7 +314,7 @@ class Ledger:
         return astray
 
     def wal(self, numbers):
-        expected, after = self.size, {}
+        expected, after = self.segments, {}
         for n in numbers:
             try:
                 after[n] = wal_head(self.read(f"wal/{n:08}.wal"), n)
@@ -296,6 +332,18 @@ class Ledger:
                     self.fault("LEDGER-025", f"wal/{n:08}.wal", "; ".join(damage), n, f"{lost} of {records}")
             elif isinstance(content, OSError) or content is not None and (following is not None or len(content) > 4096):
                 self.fault("LEDGER-025", f"wal/{n:08}.wal", "its head is damaged, or it cannot be read", n)
+
+
+def key_file(text):
+    need(text == (key := Key(text)).text, "it is not a key and a line break")
+    return key
+
+
+def epoch_text(epoch):
+    try:
+        return epoch_key(epoch).text
+    except Bad:
+        return ""
 
 
 def tile_path(level, index, width):
@@ -326,89 +374,25 @@ def check_map(text, s):
     need(end == s["file"][0], "it does not cover the segment file")
 
 
-def wal_head(content, segment):
-    """What checksums start with, and the number of records in the file before; `None` for both if neither copy is whole."""
-    for block in content[:2048], content[2048:4096]:
-        if block[:8] == b"RVWAL\0\0\1" and len(block) >= 76 and zlib.crc32(block[:72]) == int.from_bytes(block[72:76], "big"):
-            if int.from_bytes(block[8:12], "big") == segment:
-                return block[20:36] + block[12:20], int.from_bytes(block[68:72], "big"), content
-            break
-    return None, None, content
-
-
-def scan_wal(content, seed, complete):
-    """Number of records, how many of them are lost, and what is damaged."""
-    records, lost, damage, pending, at = 0, 0, [], (0, 0, None), 4096
-
-    def sound(crc, place, start, end):
-        return zlib.crc32(seed + place + content[start:end]) == crc
-
-    def frame(at):
-        if content[at:at + 4] == b"RVF1" and at + 24 <= len(content):
-            kind, length, first, count, crc = struct.unpack(">5I", content[at + 4:at + 24])
-            fits = kind in (1 << 24, 2 << 24) and 28 + 4 * count <= length <= 160 << 20 and records + pending[0] <= first <= U32 - count
-            return (kind >> 24, length, first, count) if fits and sound(crc, struct.pack(">Q", at), at, at + 20) else None
-
-    def group(at, length, first, count):
-        """Its records, how many are lost, and what is wrong."""
-        end, stop, bad = at + 28 + 4 * count, min(at + length, len(content)), 0
-        if end > len(content) or not sound(int.from_bytes(content[end - 4:end], "big"), struct.pack(">Q", at), at, end - 4):
-            return count, count, f"at byte {at} the group is cut off or its table damaged"
-        for place, size in enumerate(struct.unpack(f">{count}I", content[at + 24:end - 4]), first):
-            crc = int.from_bytes(content[end + size - 4:end + size], "big")
-            bad += not (size >= 4 and end + size <= stop and sound(crc, struct.pack(">I", place), end, end + size - 4))
-            end += size
-        return count, bad, f"at byte {at} {bad} of {count} records are damaged" if bad else None
-
-    def settle():
-        nonlocal records, lost, pending
-        records, lost, damage[len(damage):] = records + pending[0], lost + pending[1], [pending[2]] if pending[2] else []
-        pending = (0, 0, None)
-
-    while at < len(content):
-        if not (found := frame(at)):
-            further = content.find(b"RVF1", at + 1)
-            while further >= 0 and not frame(further):
-                further = content.find(b"RVF1", further + 1)
-            if further < 0:
-                break
-            settle()
-            damage.append(f"at byte {at} {further - at} bytes are not what was written")
-            at = further
-            continue
-        settle()
-        kind, length, first, count = found
-        if first > records:
-            damage.append(f"a frame before byte {at} is missing")
-            records, lost = first, lost + first - records
-        pending = group(at, length, first, count) if kind == 1 else pending
-        at += length
-    if complete is not None or not pending[2]:
-        settle()
-    if complete is not None and complete > records:
-        damage.append(f"it ends at record {records}, the next file says {complete}")
-        records, lost = complete, lost + complete - records
-    return records, lost, damage
-
-
 def answer(question):
     try:
         question = json.loads(question) if isinstance(question, str) else question
-        key = Key(question["key"]) if question.get("key") else None
+        key, root_key = (Key(question[name]) if question.get(name) else None for name in ("key", "root_key"))
+        policy, forks = Policy(question["policy"]) if question.get("policy") else None, [bytes.fromhex(fork) for fork in question.get("forks", [])]
         if "dir" in question:
-            ledger = Ledger(question["dir"], key)
-            return {"verdict": "failed" if ledger.faults else "intact", "segments": ledger.size, "records": ledger.records,
+            ledger = Ledger(question["dir"], key, root_key, policy, forks)
+            return {"verdict": "failed" if ledger.faults else "intact", "entries": ledger.size, "segments": ledger.segments, "records": ledger.records,
                     "unsealed_records": ledger.open_records, "faults": ledger.faults}
         raw, proof = unbase64(question["raw"]), question["proof"].encode()
         need(key, "a proof needs a key")
     except (Bad, ValueError, KeyError, AttributeError, TypeError) as why:
         return {"verdict": "unusable", "why": str(why)}
-    return proof_answer(proof, raw, key)
+    return proof_answer(proof, raw, key, policy)
 
 
-def proof_answer(proof, raw, key):
+def proof_answer(proof, raw, key, policy):
     try:
-        return {"verdict": "intact", "proven": verify_proof(proof, raw, key)}
+        return {"verdict": "intact", "proven": verify_proof(proof, raw, key, policy)}
     except Bad as bad:
         return {"verdict": "failed", "faults": [{"code": "LEDGER-012", "where": "proof", "what": str(bad)}]}
 
@@ -417,23 +401,26 @@ def ask(wanted, usage):
     """The answer to what the command line asks."""
     if not wanted.target or os.path.exists(wanted.target) and os.path.isdir(wanted.target) == bool(wanted.raw):
         usage("name a folder, or a proof with --raw")
-    key = open(wanted.key, encoding="utf-8").read() if wanted.key and os.path.exists(wanted.key) else wanted.key
+    key, root_key = (open(k, encoding="utf-8").read() if k and os.path.exists(k) else k for k in (wanted.key, wanted.root_key))
+    policy = open(wanted.policy, encoding="utf-8").read() if wanted.policy else None
     if wanted.raw:
         need(key, "a proof says nothing without a key you trust") if key else usage("a proof says nothing without --key")
-        return proof_answer(open(wanted.target, "rb").read(), open(wanted.raw, "rb").read(), Key(key))
+        return proof_answer(open(wanted.target, "rb").read(), open(wanted.raw, "rb").read(), Key(key), policy and Policy(policy))
     os.listdir(wanted.target)
     inner = os.path.join(wanted.target, "ledger")
     is_data = os.path.isdir(os.path.join(inner, "log")) and not os.path.exists(os.path.join(wanted.target, "log"))
     if not key:
         print("verify.py: warning: trusting the key in the folder itself, which a rewritten log would fit: give --key", file=sys.stderr)
-    return answer({"dir": inner if is_data else wanted.target, "key": key})
+    return answer({"dir": inner if is_data else wanted.target, "key": key, "root_key": root_key, "policy": policy, "forks": wanted.fork})
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = lambda message: parser.exit(3, f"verify.py: {message}\n")
-    for name, options in ("target", {"nargs": "?"}), ("--key", {}), ("--raw", {}), ("--batch", {"action": "store_true"}):
+    for name, options in ("target", {"nargs": "?"}), ("--fork", {"action": "append", "default": []}), ("--batch", {"action": "store_true"}):
         parser.add_argument(name, **options)
+    for name in "--key", "--root-key", "--policy", "--raw":
+        parser.add_argument(name)
     wanted = parser.parse_args()
     if wanted.batch:
         for line in sys.stdin:
@@ -443,7 +430,7 @@ def main():
         found = ask(wanted, parser.error)
     except (OSError, Bad, UnicodeDecodeError) as why:
         found = {"verdict": "unusable", "why": str(why)}
-    for fault in found.pop("faults", []):
+    for fault in found.pop("faults", None) or found.get("report", {}).pop("faults", []):
         print(json.dumps({"fault": fault}))
     print(json.dumps(found))
     return {"intact": 0, "failed": 4, "unusable": 2}[found["verdict"]]

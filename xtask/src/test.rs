@@ -28,7 +28,7 @@ pub fn test(flags: &[&str]) -> Done {
     let clients = clients()?;
     let witness = witness()?;
     let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    step("workspace tests", tests.env("REEVE_CLIENTS", &clients).env("REEVE_WITNESS", &witness))?;
+    step("workspace tests", tests.env("REEVE_CLIENTS", &clients).env("REEVE_PYTHON", witness.join("venv/bin/python")))?;
     torture::torture(&["--ci"])?;
     demo::demo(&["--check", "--dev"])?;
     end_to_end("debug")

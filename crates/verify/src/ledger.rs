@@ -1,15 +1,37 @@
 //! A ledger folder as a whole: `docs/spec/record.md`, *Checking a ledger*.
-use std::fmt;
+use std::{fmt, io::ErrorKind};
 
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
 use crate::{
-    Files, VerifierKey,
+    Files, Hash, Policy, VerifierKey,
     files::read_all,
     log, segment,
     statement::Statement,
     wal::{self, numbers},
 };
+
+/// What one takes for true from the start. What is not given is taken from the folder, which shows damage but not a log rewritten as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The log's stable key.
+    pub key: Option<VerifierKey>,
+    /// The key of epoch 0, from which all others have to descend.
+    pub root: Option<VerifierKey>,
+    /// Whose cosignatures are demanded; a `log` line in it stands for the key.
+    pub policy: Option<Policy>,
+    /// Leaf hashes of the forks one knows of.
+    pub forks: Vec<Hash>,
+}
+
+/// That, with what the folder has.
+pub(crate) struct Trusted<'a> {
+    pub(crate) key: Option<VerifierKey>,
+    pub(crate) root: Option<VerifierKey>,
+    pub(crate) root_given: bool,
+    pub(crate) policy: Option<Policy>,
+    pub(crate) forks: &'a [Hash],
+}
 
 /// Some records of one segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,14 +61,21 @@ impl fmt::Display for RecordRange {
     }
 }
 
+impl Serialize for RecordRange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// Something that is not as it was sealed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Fault {
     /// The code of `docs/errors/` that says what it means and what to do.
     pub code: &'static str,
     /// What is wrong.
     pub what: String,
     /// File, and place in it where known.
+    #[serde(rename = "where")]
     pub place: String,
     /// Records that cannot be vouched for because of it.
     pub records: Vec<RecordRange>,
@@ -55,12 +84,6 @@ pub struct Fault {
 impl Fault {
     pub(crate) fn new(code: &'static str, place: impl Into<String>, what: impl Into<String>, records: Vec<RecordRange>) -> Self {
         Self { code, what: what.into(), place: place.into(), records }
-    }
-
-    /// As one JSON object.
-    pub fn to_json(&self) -> Value {
-        let records: Vec<String> = self.records.iter().map(RecordRange::to_string).collect();
-        json!({ "code": self.code, "what": self.what, "where": self.place, "records": records })
     }
 }
 
@@ -77,14 +100,22 @@ impl fmt::Display for Fault {
 }
 
 /// The outcome of [`verify`].
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Report {
     /// The key that was trusted, as text; empty if there was none.
     pub key: String,
     /// Whether that was the folder's own, for want of a better one.
     pub own_key: bool,
     /// Entries under the checkpoint.
+    #[serde(rename = "entries")]
     pub size: u64,
+    /// Sealed segments, as far as the entries say.
+    pub segments: u64,
+    /// Entries under the quorum of a policy; `None` without a policy.
+    pub cosigned: Option<u64>,
+    /// Time-stamps that answer for a checkpoint of this log; their signatures are for `openssl ts -verify` to judge.
+    #[serde(rename = "time_stamps")]
+    pub stamps: u64,
     /// When the checkpoint was signed, as text in UTC; `None` without a valid one.
     pub signed: Option<String>,
     /// Records recomputed from sealed segments, lost ones included.
@@ -92,6 +123,7 @@ pub struct Report {
     /// Records declared lost in signed statements.
     pub lost_records: u64,
     /// Records in the write-ahead log: unsealed, so checked by checksum only.
+    #[serde(rename = "unsealed_records")]
     pub open_records: u64,
     /// What is not as it was sealed.
     pub faults: Vec<Fault>,
@@ -103,38 +135,35 @@ impl Report {
         self.faults.is_empty()
     }
 
-    /// As one JSON object, faults included.
-    pub fn to_json(&self) -> Value {
-        json!({
-            "verdict": if self.is_intact() { "intact" } else { "failed" },
-            "key": self.key,
-            "own_key": self.own_key,
-            "segments": self.size,
-            "signed": self.signed,
-            "records": self.records,
-            "lost_records": self.lost_records,
-            "unsealed_records": self.open_records,
-            "faults": self.faults.iter().map(Fault::to_json).collect::<Vec<_>>(),
-        })
+    /// `intact` or `failed`.
+    pub fn verdict(&self) -> &'static str {
+        if self.is_intact() { "intact" } else { "failed" }
     }
 }
 
-/// Checks a ledger under `key`, or else under the key that lies in it. Damage is no error but a [`Fault`]; everything is read to the end.
-pub fn verify(files: &dyn Files, key: Option<&VerifierKey>) -> Report {
-    let mut report = Report { own_key: key.is_none(), ..Report::default() };
+/// Checks a ledger. Damage is no error but a [`Fault`]; everything is read to the end.
+pub fn verify(files: &dyn Files, trust: &Trust) -> Report {
+    let mut report = Report::default();
     // Before the checkpoint: what a running ledger seals meanwhile is then in one of the lists, or below the checkpoint.
     let segments = listed(files, "segments", ".parquet", &mut report);
     let wals = listed(files, "wal", ".wal", &mut report);
-    let key = trusted_key(files, key, &mut report);
-    let log = log::check(files, key.as_ref(), &mut report);
+    let trusted = Trusted {
+        key: trusted_key(files, trust, &mut report),
+        root: trust.root.clone().or_else(|| own(files, "keys/root.vkey", "LEDGER-028", key_file, &mut report)),
+        root_given: trust.root.is_some(),
+        policy: trust.policy.clone().or_else(|| own(files, "log/policy", "LEDGER-032", Policy::parse, &mut report)),
+        forks: &trust.forks,
+    };
+    let entries = log::check(files, &trusted, &mut report);
     let mut chains = segment::Chains::default();
-    for statement in &log.statements {
+    for statement in entries.statements() {
+        report.segments += 1;
         match statement {
             Some(statement) => segment::check(files, statement, &mut chains, &mut report),
             None => chains.break_off(),
         }
     }
-    wal::check(files, &wals, report.size, &mut report);
+    wal::check(files, &wals, report.segments, &mut report);
     nothing_cut_off(&segments, &wals, &mut report);
     report
 }
@@ -150,35 +179,50 @@ fn listed(files: &dyn Files, folder: &str, ending: &str, report: &mut Report) ->
     }
 }
 
-fn trusted_key(files: &dyn Files, given: Option<&VerifierKey>, report: &mut Report) -> Option<VerifierKey> {
-    let own = own_key(files);
-    let (key, problem) = match (given, own) {
-        (Some(given), Some(Err(problem))) => (Some(given.clone()), Some(problem)),
-        (Some(given), _) => (Some(given.clone()), None),
-        (None, Some(Ok(own))) => (Some(own), None),
-        (None, Some(Err(problem))) => (None, Some(problem)),
-        (None, None) => (None, Some("it cannot be read, and no other key was given".into())),
-    };
-    report.faults.extend(problem.map(|problem| Fault::new("LEDGER-028", OWN_KEY, problem, Vec::new())));
+fn trusted_key(files: &dyn Files, trust: &Trust, report: &mut Report) -> Option<VerifierKey> {
+    let before = report.faults.len();
+    let own = own(files, OWN_KEY, "LEDGER-028", key_file, report);
+    let listed = || trust.policy.as_ref()?.log(own.as_ref()?.name()).cloned();
+    let given = trust.key.clone().or_else(listed);
+    report.own_key = given.is_none();
+    if given.is_none() && own.is_none() && report.faults.len() == before {
+        let what = "it cannot be read, and no other key was given";
+        report.faults.push(Fault::new("LEDGER-028", OWN_KEY, what, Vec::new()));
+    }
+    let key = given.or(own);
     report.key = key.as_ref().map(VerifierKey::to_string).unwrap_or_default();
     key
 }
 
-/// The key in the folder: `None` if it cannot be read, an error if it is not in its form.
-fn own_key(files: &dyn Files) -> Option<Result<VerifierKey, String>> {
-    let bytes = read_all(files, OWN_KEY, 4096).ok()?;
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned());
-    Some(text.and_then(|text| {
-        let key = VerifierKey::parse(&text)?;
-        if text == format!("{key}\n") { Ok(key) } else { Err("it is not a verifier key and a line break".into()) }
-    }))
+/// What the folder has to be trusted, if it can be read; that it is not in its form is a fault.
+fn own<T>(
+    files: &dyn Files,
+    name: &str,
+    code: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+    report: &mut Report,
+) -> Option<T> {
+    let read = match read_all(files, name, if name.starts_with("keys/") { 4096 } else { 65_536 }) {
+        // Where another key was given, this one need not be readable.
+        Err(error) if error.kind() == ErrorKind::NotFound || name == OWN_KEY => return None,
+        read => read.map_err(|error| format!("it cannot be read: {error}")),
+    };
+    let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned()));
+    let parsed = text.and_then(|text| parse(&text));
+    parsed.map_err(|problem| report.faults.push(Fault::new(code, name, problem, Vec::new()))).ok()
+}
+
+/// A key as a file holds it.
+fn key_file(text: &str) -> Result<VerifierKey, String> {
+    let key = VerifierKey::parse(text)?;
+    if text == format!("{key}\n") { Ok(key) } else { Err("it is not a verifier key and a line break".into()) }
 }
 
 /// A segment's WAL goes only after its statement is under a checkpoint, so a segment file past the checkpoint has its WAL beside it.
 fn nothing_cut_off(segments: &[u32], wals: &[u32], report: &mut Report) {
-    for segment in segments.iter().filter(|segment| u64::from(**segment) >= report.size && !wals.contains(segment)) {
+    for segment in segments.iter().filter(|segment| u64::from(**segment) >= report.segments && !wals.contains(segment)) {
         let what = format!(
-            "it was sealed, but the log under the checkpoint has only {} statements: an older checkpoint was put back",
+            "it was sealed, but the log under the checkpoint has only {} batch statements: an older checkpoint was put back",
             report.size
         );
         let place = format!("segments/{segment:08}.parquet");

@@ -1,15 +1,58 @@
-//! The main log: checkpoint, tiles, bundles, statements. `docs/spec/record.md`, *Main log* and *Checking a ledger*.
+//! The main log: checkpoint, tiles, bundles, and what the entries say. `docs/spec/log.md`, and `record.md`, *Checking a ledger*.
 use std::{collections::HashMap, io::ErrorKind};
 
 use crate::{
-    Checkpoint, Fault, Files, Hash, RecordRange, Report, VerifierKey, files::read_all, note::NOTE_LIMIT, statement::Statement,
+    Checkpoint, Fault, Files, Hash, RecordRange, Report, VerifierKey,
+    beside::Beside,
+    epoch::{Entry, Epoch, Follower},
+    files::read_all,
+    ledger::Trusted,
+    note::NOTE_LIMIT,
+    statement::Statement,
     text, tree,
 };
 
-/// What the log says, as far as it can be trusted.
-pub(crate) struct Log {
-    /// By segment; `None` where no stored copy fits the log. Without a trusted log, what is stored.
-    pub(crate) statements: Vec<Option<Statement>>,
+/// What is known of one entry.
+#[derive(Clone)]
+enum Slot {
+    /// No stored copy fits the log.
+    Missing,
+    /// A copy fits and says nothing this program knows; why.
+    Unknown(&'static str),
+    Known(Box<Entry>),
+}
+
+/// The entries in order. Without a trusted log, what is stored.
+pub(crate) struct Entries(Vec<Slot>);
+
+impl Entries {
+    fn batch(&self, place: usize) -> Option<&Statement> {
+        match self.0.get(place)? {
+            Slot::Known(entry) => match &**entry {
+                Entry::Batch(statement) => Some(statement),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The batch statements in order; `None` for each entry that may have been one.
+    pub(crate) fn statements(&self) -> Vec<Option<&Statement>> {
+        let may_be = |place: &usize| matches!(self.0[*place], Slot::Missing) || self.batch(*place).is_some();
+        (0..self.0.len()).filter(may_be).map(|place| self.batch(place)).collect()
+    }
+
+    /// All records whose batch lies at or after an entry.
+    pub(crate) fn from(&self, place: u64) -> Vec<RecordRange> {
+        let rest = (place as usize..self.0.len()).filter_map(|place| self.batch(place));
+        rest.map(|statement| RecordRange::all(statement.segment, Some(statement))).collect()
+    }
+
+    /// The records that depend on an entry: its batch, or else the next one.
+    fn at(&self, place: u64) -> Option<RecordRange> {
+        let statement = (place as usize..self.0.len()).find_map(|place| self.batch(place))?;
+        Some(RecordRange::all(statement.segment, Some(statement)))
+    }
 }
 
 /// A stored tile, or a bundle of entries.
@@ -67,33 +110,46 @@ impl Tile {
     }
 }
 
-pub(crate) fn check(files: &dyn Files, key: Option<&VerifierKey>, report: &mut Report) -> Log {
-    // The checkpoint first: a ledger in use only adds to what it covers.
-    let checkpoint = checkpoint(files, key);
+/// The log under its checkpoint, once its leaves are known.
+pub(crate) struct Log {
+    pub(crate) newest: Checkpoint,
+    pub(crate) entries: Entries,
+    /// By size: root, and the epoch that goes on then.
+    pub(crate) at: HashMap<u64, (Hash, Option<Epoch>)>,
+}
+
+pub(crate) fn check(files: &dyn Files, trusted: &Trusted<'_>, report: &mut Report) -> Entries {
+    // What lies beside the checkpoint first, then it, then tiles: a ledger in use only adds to what was read before.
+    let beside = Beside::read(files, trusted.key.as_ref());
+    let checkpoint = checkpoint(files, trusted.key.as_ref());
     let tiles = tiles(files);
     let from_entries = places(&tiles, None);
     let from_tiles = places(&tiles, Some(0));
     let stored = (0..).take_while(|place| from_entries.contains_key(place) || from_tiles.contains_key(place)).count() as u64;
-    let leaves = checkpoint.as_ref().ok().and_then(|checkpoint| trusted(checkpoint, &from_entries, &from_tiles));
-    report.size = checkpoint.as_ref().map_or(stored, Checkpoint::size);
-    report.signed = checkpoint.as_ref().ok().map(Checkpoint::time);
-    let statements = statements(&tiles, leaves.as_deref(), stored);
-    match (&checkpoint, &leaves) {
-        (Ok(_), Some(leaves)) => check_tiles(&tiles, leaves, &statements, report),
-        (Ok(checkpoint), None) => {
-            let what = "neither the stored entries nor the stored hashes give the root that was signed";
-            let records = all_of(checkpoint.size().min(stored.max(1)), &statements);
-            report.faults.push(Fault::new("LEDGER-021", "log/tile", what, records));
+    let leaves = checkpoint.as_ref().ok().and_then(|checkpoint| trusted_leaves(checkpoint, &from_entries, &from_tiles));
+    report.size = checkpoint.as_ref().map_or(stored, |checkpoint| checkpoint.size);
+    report.signed = checkpoint.as_ref().ok().map(|checkpoint| text::time_text(checkpoint.at));
+    let entries = entries(&tiles, leaves.as_deref(), stored);
+    check_entries(&entries, checkpoint.as_ref().ok(), report);
+    match (checkpoint, leaves) {
+        (Ok(checkpoint), Some(leaves)) => {
+            check_tiles(&tiles, &leaves, &entries, report);
+            let log = follow(checkpoint, entries, &leaves, &beside.sizes(), trusted, report);
+            beside.check(&log, trusted.policy.as_ref(), report);
+            return log.entries;
         }
-        // A new ledger has no checkpoint before its first segment or minute.
-        (Err(None), _) if stored == 0 => {}
+        (Ok(_), None) => {
+            let what = "neither the stored entries nor the stored hashes give the root that was signed";
+            report.faults.push(Fault::new("LEDGER-021", "log/tile", what, entries.from(0)));
+        }
+        // Without a checkpoint and without batches the first publication was cut short: no record was ever under it.
+        (Err(None), _) if entries.statements().is_empty() => {}
         (Err(reason), _) => {
-            let what = reason.clone().map_or("it is missing".into(), |reason| format!("it {reason}"));
-            report.faults.push(Fault::new("LEDGER-020", "log/checkpoint", what, all_of(stored, &statements)));
+            let what = reason.map_or("it is missing".into(), |reason| format!("it {reason}"));
+            report.faults.push(Fault::new("LEDGER-020", "log/checkpoint", what, entries.from(0)));
         }
     }
-    check_statements(&statements, checkpoint.ok().as_ref(), report);
-    Log { statements }
+    entries
 }
 
 /// The signed checkpoint; else what is wrong with it, `None` if it is not there.
@@ -106,12 +162,52 @@ fn checkpoint(files: &dyn Files, key: Option<&VerifierKey>) -> Result<Checkpoint
     Checkpoint::open(&note, key).map_err(Some)
 }
 
-fn all_of(size: u64, statements: &[Option<Statement>]) -> Vec<RecordRange> {
-    (0..size as u32).map(|segment| range(u64::from(segment), statements)).collect()
-}
-
-fn range(segment: u64, statements: &[Option<Statement>]) -> RecordRange {
-    RecordRange::all(segment as u32, statements.get(segment as usize).and_then(Option::as_ref))
+/// Epochs and forks in order, by the rules of `docs/spec/log.md`: E1 to E6, V3, V4.
+fn follow(
+    newest: Checkpoint,
+    entries: Entries,
+    leaves: &[Hash],
+    sizes: &[u64],
+    trusted: &Trusted<'_>,
+    report: &mut Report,
+) -> Log {
+    let mut follower = Follower::default();
+    let mut log = Log { newest, entries, at: HashMap::new() };
+    for (place, leaf) in (0..).zip(leaves) {
+        if sizes.contains(&place) {
+            log.at.insert(place, (follower.tree.root(), follower.last.clone()));
+        }
+        let entry = match &log.entries.0[place as usize] {
+            Slot::Known(entry) => Some(&**entry),
+            _ => None,
+        };
+        let mut fault = |code, what| {
+            report.faults.push(Fault::new(code, format!("entry {place} of the main log"), what, log.entries.from(place)));
+        };
+        if let (Some(Entry::Epoch(epoch)), None, Some(root)) = (entry, &follower.last, &trusted.root)
+            && epoch.key().as_ref() != Ok(root)
+        {
+            fault("LEDGER-030", "epoch 0 does not have the root key".into());
+        }
+        if let Some(Entry::Fork(fork)) = entry
+            && !trusted.forks.contains(leaf)
+        {
+            fault("LEDGER-031", format!("the log was forked {}; its leaf hash was not given", fork.told));
+        }
+        if let Err(what) = follower.take(*leaf, entry) {
+            fault("LEDGER-030", what);
+        }
+    }
+    let problem = match &follower.last {
+        None if trusted.root_given => Some("a root key was given, and the log has no key epochs".into()),
+        _ if follower.is_open() => Some("it ends with a fork that no epoch follows".into()),
+        epoch => epoch.as_ref().and_then(|epoch| epoch.check(&log.newest).err()),
+    };
+    if let Some(what) = problem {
+        report.faults.push(Fault::new("LEDGER-030", "log/checkpoint", what, log.entries.from(0)));
+    }
+    log.at.insert(follower.tree.size(), (follower.tree.root(), follower.last));
+    log
 }
 
 /// Every stored tile and bundle, by level, index and width.
@@ -169,37 +265,38 @@ fn places(tiles: &[Tile], level: Option<u32>) -> HashMap<u64, Hash> {
 }
 
 /// The leaf hashes whose root was signed. Either source may be damaged in places; where it has gaps the other fills them.
-fn trusted(checkpoint: &Checkpoint, entries: &HashMap<u64, Hash>, tiles: &HashMap<u64, Hash>) -> Option<Vec<Hash>> {
-    if checkpoint.size() > (entries.len() + tiles.len()) as u64 {
+fn trusted_leaves(checkpoint: &Checkpoint, entries: &HashMap<u64, Hash>, tiles: &HashMap<u64, Hash>) -> Option<Vec<Hash>> {
+    if checkpoint.size > (entries.len() + tiles.len()) as u64 {
         return None;
     }
     [(entries, tiles), (tiles, entries)].into_iter().find_map(|(first, second)| {
         let leaf = |place| first.get(&place).or_else(|| second.get(&place)).copied();
-        let leaves: Vec<Hash> = (0..checkpoint.size()).map(leaf).collect::<Option<_>>()?;
-        (tree::root(&leaves) == *checkpoint.root()).then_some(leaves)
+        let leaves: Vec<Hash> = (0..checkpoint.size).map(leaf).collect::<Option<_>>()?;
+        (tree::root(&leaves) == checkpoint.root).then_some(leaves)
     })
 }
 
-/// For each place a stored copy of its statement that fits the log; without a trusted log the last that reads.
-fn statements(tiles: &[Tile], leaves: Option<&[Hash]>, stored: u64) -> Vec<Option<Statement>> {
-    let size = leaves.map_or(stored as usize, <[Hash]>::len);
-    let mut statements = vec![None; size];
+/// For each place a stored copy of its entry that fits the log; without a trusted log the last that reads.
+fn entries(tiles: &[Tile], leaves: Option<&[Hash]>, stored: u64) -> Entries {
+    let mut slots = vec![Slot::Missing; leaves.map_or(stored as usize, <[Hash]>::len)];
     for (place, entry) in tiles.iter().filter(|tile| tile.level.is_none()).flat_map(Tile::entries) {
         let fits = leaves.is_none_or(|leaves| leaves.get(place as usize) == Some(&tree::leaf(entry)));
-        if let (true, Some(slot), Some(statement)) = (fits, statements.get_mut(place as usize), Statement::parse(entry)) {
-            *slot = Some(statement);
+        match (slots.get_mut(place as usize).filter(|_| fits), Entry::parse(entry)) {
+            (Some(slot), Ok(entry)) => *slot = Slot::Known(Box::new(entry)),
+            (Some(slot), Err(reason)) if leaves.is_some() => *slot = Slot::Unknown(reason),
+            _ => {}
         }
     }
-    statements
+    Entries(slots)
 }
 
 /// Every file that the checkpoint covers against the trusted leaves; files that must be there and are not.
-fn check_tiles(tiles: &[Tile], leaves: &[Hash], statements: &[Option<Statement>], report: &mut Report) {
+fn check_tiles(tiles: &[Tile], leaves: &[Hash], entries: &Entries, report: &mut Report) {
     let size = leaves.len() as u64;
     for tile in tiles.iter().filter(|tile| tile.end() <= size) {
         let bad = bad_places(tile, leaves);
         if let Err(error) = &tile.content {
-            let records = hit(tile, 0..tile.width, size, statements);
+            let records = hit(tile, 0..tile.width, size, entries);
             report.faults.push(Fault::new(
                 "LEDGER-021",
                 format!("log/{}", tile.name),
@@ -208,14 +305,14 @@ fn check_tiles(tiles: &[Tile], leaves: &[Hash], statements: &[Option<Statement>]
             ));
         } else if !bad.is_empty() {
             let what = format!("{} of its {} places are not what was signed", bad.len(), tile.width);
-            let records = hit(tile, bad, size, statements);
+            let records = hit(tile, bad, size, entries);
             report.faults.push(Fault::new("LEDGER-021", format!("log/{}", tile.name), what, records));
         }
     }
     for missing in required(size) {
         let covers = |tile: &Tile| (tile.level, tile.index) == (missing.level, missing.index) && tile.width >= missing.width;
         if !tiles.iter().any(covers) {
-            let records = hit(&missing, 0..missing.width, size, statements);
+            let records = hit(&missing, 0..missing.width, size, entries);
             report.faults.push(Fault::new("LEDGER-021", format!("log/{}", missing.name), "it is missing", records));
         }
     }
@@ -236,12 +333,14 @@ fn bad_places(tile: &Tile, leaves: &[Hash]) -> Vec<u64> {
 }
 
 /// The records whose proofs lead through these places of the tile.
-fn hit(tile: &Tile, bad: impl IntoIterator<Item = u64>, size: u64, statements: &[Option<Statement>]) -> Vec<RecordRange> {
-    let segments = bad.into_iter().flat_map(|place| {
+fn hit(tile: &Tile, bad: impl IntoIterator<Item = u64>, size: u64, entries: &Entries) -> Vec<RecordRange> {
+    let places = bad.into_iter().flat_map(|place| {
         let first = (tile.index * WIDTH + place) * tile.span();
         first..(first + tile.span()).min(size)
     });
-    segments.map(|segment| range(segment, statements)).collect()
+    let mut records: Vec<RecordRange> = places.filter_map(|place| entries.at(place)).collect();
+    records.dedup();
+    records
 }
 
 /// The files that a log of this size has, without content.
@@ -259,30 +358,42 @@ fn required(size: u64) -> Vec<Tile> {
     required
 }
 
-/// Statements are there, in order of segment, of this log, and name each other.
-fn check_statements(statements: &[Option<Statement>], checkpoint: Option<&Checkpoint>, report: &mut Report) {
-    let mut previous: Option<Hash> = Some([0; 32]);
+/// Entries are there, of a known kind, of this log; batch statements in order of segment and naming each other.
+fn check_entries(entries: &Entries, checkpoint: Option<&Checkpoint>, report: &mut Report) {
+    // Unknown after a missing entry: that may have been a batch or not.
+    let (mut previous, mut segment) = (Some([0; 32]), Some(0));
     let mut epoch = 0;
-    for (number, statement) in (0..).zip(statements) {
+    for (place, slot) in (0..).zip(&entries.0) {
         let mut fault = |what: &str| {
-            let place = format!("entry {number} of the main log");
-            report.faults.push(Fault::new("LEDGER-027", place, what, vec![RecordRange::all(number, statement.as_ref())]));
+            let records = entries.at(place).into_iter().collect();
+            report.faults.push(Fault::new("LEDGER-027", format!("entry {place} of the main log"), what, records));
         };
-        let Some(statement) = statement else {
-            fault("no stored copy of this batch statement fits the log");
-            previous = None;
-            continue;
+        let entry = match slot {
+            Slot::Known(entry) => entry,
+            Slot::Unknown(reason) => {
+                fault(&format!("the entry {reason}"));
+                continue;
+            }
+            Slot::Missing => {
+                fault("no stored copy of this entry fits the log");
+                (previous, segment) = (None, None);
+                continue;
+            }
         };
-        if statement.segment != number || checkpoint.is_some_and(|checkpoint| checkpoint.origin() != statement.origin) {
-            fault("the batch statement is that of another segment or log");
+        if checkpoint.is_some_and(|checkpoint| checkpoint.origin != entry.origin()) {
+            fault("the entry is that of another log");
+        }
+        let Entry::Batch(statement) = &**entry else { continue };
+        if segment.is_some_and(|segment| segment != statement.segment) {
+            fault("the batch statement is that of another segment");
         }
         if previous.is_some_and(|previous| previous != statement.previous) {
             fault("the batch statement does not continue the one before it");
         }
         if statement.epoch < epoch {
-            fault("its epoch is below the one before it");
+            fault("its epoch is below that of the statement before it");
         }
-        (previous, epoch) = (Some(statement.leaf), statement.epoch);
+        (previous, segment, epoch) = (Some(statement.leaf), statement.segment.checked_add(1), statement.epoch);
     }
 }
 

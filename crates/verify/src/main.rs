@@ -7,42 +7,19 @@ use std::{
 };
 
 use lexopt::{Arg, Parser, ValueExt};
-use reeve_verify::{Fault, Folder, Proven, Report, VerifierKey, answer, verify, verify_proof};
+use reeve_verify::{Fault, Folder, Policy, Proven, Report, Trust, VerifierKey, answer, fork_hash, verify, verify_proof};
 use serde_json::json;
 
-const HELP: &str = "\
-Check a Reeve ledger, or the proof of one record, offline and without Reeve
-
-Usage: reeve-verify [--key KEY] [--format human|ndjson] DIR
-       reeve-verify --key KEY --raw FILE [--format human|ndjson] PROOF
-       reeve-verify --batch
-
-Arguments:
-  DIR    a ledger: the folder with keys, log, segments and wal, or the data folder around it
-  PROOF  a record's .tlog-proof
-
-Options:
-  --key KEY     the log's verifier key that you trust, as text or the file it is in
-                [default for DIR: the key in the folder, which shows damage but not a log rewritten as a whole]
-  --raw FILE    the record's bytes
-  --format F    human or ndjson [default: human on a terminal, ndjson into a pipe]
-  --batch       one question a line on standard input, as JSON: {\"dir\", \"key\"} or {\"proof\", \"raw\" in base64, \"key\"};
-                one answer a line
-  -h, --help    this text
-  -V, --version
-
-Examples:
-  reeve-verify --key reeve.vkey /var/lib/reeve
-  reeve-verify --key reeve.vkey --raw event.raw event.tlog-proof
-
-Exit codes: 0 everything holds, 2 input unusable, 3 usage, 4 something does not hold
-";
+const HELP: &str = include_str!("help.txt");
 
 /// What was asked for.
 #[derive(Default)]
 struct Wanted {
     target: Option<PathBuf>,
     key: Option<String>,
+    root_key: Option<String>,
+    policy: Option<PathBuf>,
+    forks: Vec<String>,
     raw: Option<PathBuf>,
     ndjson: Option<bool>,
     batch: bool,
@@ -67,19 +44,26 @@ fn run() -> Result<u8, Failure> {
         return batch();
     }
     let target = wanted.target.ok_or_else(|| Failure(USAGE, "name a ledger or a proof; see --help".into()))?;
-    let key = wanted.key.as_deref().map(trusted).transpose()?;
+    let policy = wanted.policy.as_deref().map(policy_in).transpose()?;
+    let trust = Trust {
+        key: wanted.key.as_deref().map(trusted).transpose()?,
+        root: wanted.root_key.as_deref().map(trusted).transpose()?,
+        policy,
+        forks: wanted.forks.iter().map(|fork| fork_hash(fork)).collect::<Result<_, _>>().map_err(|why| Failure(USAGE, why))?,
+    };
     let ndjson = wanted.ndjson.unwrap_or_else(|| !io::stdout().is_terminal());
     let metadata = fs::metadata(&target).map_err(|error| unusable(&target, &error))?;
     if metadata.is_dir() {
         if wanted.raw.is_some() {
             return Err(Failure(USAGE, "--raw goes with a proof, and this is a folder".into()));
         }
-        return Ok(ledger(&target, key.as_ref(), ndjson));
+        return Ok(ledger(&target, &trust, ndjson));
     }
-    let key = key.ok_or_else(|| Failure(USAGE, "a proof says nothing without a key you trust: give --key".into()))?;
+    let key = trust.key.ok_or_else(|| Failure(USAGE, "a proof says nothing without a key you trust: give --key".into()))?;
     let raw = wanted.raw.ok_or_else(|| Failure(USAGE, "give the record's bytes with --raw".into()))?;
     let read = |path: &Path| fs::read(path).map_err(|error| unusable(path, &error));
-    Ok(proof(&read(&target)?, &read(&raw)?, &key, ndjson))
+    let proven = verify_proof(&read(&target)?, &read(&raw)?, &key, trust.policy.as_ref());
+    Ok(proof(proven, ndjson))
 }
 
 /// `None` where help or version was all that was asked for.
@@ -88,6 +72,9 @@ fn arguments() -> Result<Option<Wanted>, lexopt::Error> {
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("key") => wanted.key = Some(parser.value()?.string()?),
+            Arg::Long("root-key") => wanted.root_key = Some(parser.value()?.string()?),
+            Arg::Long("policy") => wanted.policy = Some(parser.value()?.into()),
+            Arg::Long("fork") => wanted.forks.push(parser.value()?.string()?),
             Arg::Long("raw") => wanted.raw = Some(parser.value()?.into()),
             Arg::Long("batch") => wanted.batch = true,
             Arg::Long("format") => wanted.ndjson = Some(format(&parser.value()?.string()?)?),
@@ -122,15 +109,21 @@ fn trusted(given: &str) -> Result<VerifierKey, Failure> {
     VerifierKey::parse(&text).map_err(|why| Failure(UNUSABLE, format!("`{given}`: {why}")))
 }
 
+fn policy_in(path: &Path) -> Result<Policy, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
+    Policy::parse(&text).map_err(|why| Failure(UNUSABLE, format!("`{}`: {why}", path.display())))
+}
+
 fn unusable(path: &Path, error: &io::Error) -> Failure {
     Failure(UNUSABLE, format!("`{}`: {error}", path.display()))
 }
 
-fn ledger(dir: &Path, key: Option<&VerifierKey>, ndjson: bool) -> u8 {
+fn ledger(dir: &Path, trust: &Trust, ndjson: bool) -> u8 {
     // A data folder keeps its ledger in a folder of its own.
     let inner = dir.join("ledger");
     let dir = if !dir.join("log").exists() && inner.join("log").is_dir() { inner } else { dir.to_owned() };
-    let report = verify(&Folder::new(&dir), key);
+    let mut report = verify(&Folder::new(&dir), trust);
+    let verdict = report.verdict();
     if report.own_key {
         let warning =
             "warning: trusting the key in the folder itself; that shows damage, but not a log rewritten as a whole: give --key";
@@ -139,33 +132,27 @@ fn ledger(dir: &Path, key: Option<&VerifierKey>, ndjson: bool) -> u8 {
     for fault in &report.faults {
         print_fault(fault, ndjson);
     }
-    if ndjson {
-        let mut summary = report.to_json();
-        summary["faults"] = report.faults.len().into();
-        print(&format!("{summary}\n"));
+    let faults = report.faults.split_off(0);
+    print(&if ndjson {
+        format!("{}\n", json!({ "verdict": verdict, "report": report }))
     } else {
-        print(&summary(&report));
-    }
-    if report.is_intact() { 0 } else { FAILED }
+        summary(&report, verdict, faults.len())
+    });
+    if faults.is_empty() { 0 } else { FAILED }
 }
 
-fn summary(report: &Report) -> String {
-    let verdict = if report.is_intact() { "intact" } else { "FAILED" };
+fn summary(report: &Report, verdict: &str, faults: usize) -> String {
     let signed = report.signed.as_deref().map_or("no valid checkpoint".into(), |at| format!("checkpoint of {at}"));
     format!(
-        "{verdict}: {} faults; {} segments, {} records recomputed ({} declared lost), {signed}; {} records unsealed, checked by checksum only\n",
-        report.faults.len(),
-        report.size,
-        report.records,
-        report.lost_records,
-        report.open_records,
+        "{verdict}: {faults} faults; {} segments, {} records recomputed ({} declared lost), {signed}; {} records unsealed, checked by checksum only\n",
+        report.segments, report.records, report.lost_records, report.open_records,
     )
 }
 
-fn proof(proof: &[u8], raw: &[u8], key: &VerifierKey, ndjson: bool) -> u8 {
-    match verify_proof(proof, raw, key) {
+fn proof(proven: Result<Proven, Fault>, ndjson: bool) -> u8 {
+    match proven {
         Ok(proven) if ndjson => {
-            print(&format!("{}\n", json!({ "verdict": "intact", "proven": proven.to_json() })));
+            print(&format!("{}\n", json!({ "verdict": "intact", "proven": proven })));
             0
         }
         Ok(proven) => {
@@ -177,7 +164,7 @@ fn proof(proof: &[u8], raw: &[u8], key: &VerifierKey, ndjson: bool) -> u8 {
             print(&if ndjson {
                 format!("{}\n", json!({ "verdict": "failed", "faults": 1 }))
             } else {
-                "FAILED: 1 fault\n".into()
+                "failed: 1 fault\n".into()
             });
             FAILED
         }
@@ -185,15 +172,15 @@ fn proof(proof: &[u8], raw: &[u8], key: &VerifierKey, ndjson: bool) -> u8 {
 }
 
 fn told(proven: &Proven) -> String {
-    let Proven { record, source, received, transport, grade, raw_bytes, sealed, origin, size, signed, .. } = proven;
+    let Proven { record, source, received, transport, grade, raw_bytes, sealed, origin, entries, signed, .. } = proven;
     format!(
         "intact: these {raw_bytes} bytes are record {record} of {origin}, from {source} by {transport} (grade {grade}), received {received}, \
-         sealed {sealed}, under the checkpoint of {size} segments signed {signed}\n"
+         sealed {sealed}, under the checkpoint over {entries} entries signed {signed}\n"
     )
 }
 
 fn print_fault(fault: &Fault, ndjson: bool) {
-    print(&if ndjson { format!("{}\n", json!({ "fault": fault.to_json() })) } else { format!("{fault}\n") });
+    print(&if ndjson { format!("{}\n", json!({ "fault": fault })) } else { format!("{fault}\n") });
 }
 
 /// Answers every line of standard input; the verdicts are in the answers, not in the exit code.

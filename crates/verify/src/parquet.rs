@@ -2,7 +2,7 @@
 //!
 //! Own code rather than the library that writes them: a fault there cannot hide itself here, and it builds wherever Rust does, without C.
 //! Format: the Apache Parquet format specification.
-use std::ops::Range;
+use std::{ops::Range, rc::Rc};
 
 use ruzstd::decoding::FrameDecoder;
 
@@ -21,6 +21,17 @@ pub(crate) struct Kind {
     pub(crate) optional: bool,
 }
 
+impl Kind {
+    /// An unsigned column of 32 bits is stored in the signed type of its width; sums in it are modulo that.
+    fn widen(&self, value: i64) -> i64 {
+        match (self.physical, self.converted) {
+            (Physical::Int32, Some(UINT_32)) => i64::from(value as u32),
+            (Physical::Int32, _) => i64::from(value as i32),
+            _ => value,
+        }
+    }
+}
+
 /// How a value is stored, with Parquet's number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Physical {
@@ -32,11 +43,11 @@ pub(crate) enum Physical {
 }
 
 /// One value of a row.
-#[derive(Clone, Copy)]
-pub(crate) enum Cell<'a> {
+#[derive(Clone)]
+pub(crate) enum Cell {
     Null,
     Int(i64),
-    Bytes(&'a [u8]),
+    Bytes(Rc<[u8]>),
 }
 
 /// A file whose footer was read and fits the columns wanted.
@@ -84,18 +95,25 @@ impl<'a, const N: usize> Table<'a, N> {
         self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// Calls `each` with the cells of every row, in order, until it fails.
-    pub(crate) fn for_each(&self, mut each: impl FnMut([Cell<'_>; N]) -> Read<()>) -> Read<()> {
+    /// Calls `each` with the `N` cells of every row, in order, until it fails.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&[Cell]) -> Read<()>) -> Read<()> {
         for group in &self.groups {
             let mut columns = Vec::with_capacity(N);
             for (kind, chunk) in self.kinds.iter().zip(&group.chunks) {
                 let bytes =
                     read_part(self.files, self.name, chunk.start, chunk.end - chunk.start).map_err(|error| error.to_string())?;
-                columns.push(Column { kind, bytes, at: 0, dictionary: None, page: Page::default(), left: group.rows });
+                columns.push(Column {
+                    kind,
+                    bytes,
+                    at: 0,
+                    dictionary: Vec::new(),
+                    page: Vec::new().into_iter(),
+                    left: group.rows,
+                });
             }
             for _ in 0..group.rows {
-                columns.iter_mut().try_for_each(Column::advance)?;
-                each(std::array::from_fn(|n| columns[n].cell()))?;
+                let cells: Vec<Cell> = columns.iter_mut().map(Column::next).collect::<Read<_>>()?;
+                each(&cells)?;
             }
         }
         Ok(())
@@ -139,87 +157,38 @@ struct Column {
     kind: &'static Kind,
     bytes: Vec<u8>,
     at: usize,
-    dictionary: Option<Values>,
-    page: Page,
+    dictionary: Vec<Cell>,
+    /// What is left of the present page.
+    page: std::vec::IntoIter<Cell>,
     /// Rows of the chunk that no page read so far has.
     left: u64,
 }
 
-/// A data page, decoded; stands at one of its rows.
-#[derive(Default)]
-struct Page {
-    /// By row; empty where nothing can be null.
-    present: Vec<bool>,
-    values: Values,
-    rows: usize,
-    /// Rows passed, the present one included.
-    row: usize,
-    /// Values passed, that of the present row included.
-    value: usize,
-}
-
-enum Values {
-    Ints(Vec<i64>),
-    Bytes(Vec<u8>, Vec<Range<usize>>),
-    /// Into the dictionary.
-    Indexes(Vec<u32>),
-}
-
-impl Default for Values {
-    fn default() -> Self {
-        Self::Ints(Vec::new())
-    }
-}
-
-impl Values {
-    fn len(&self) -> usize {
-        match self {
-            Values::Ints(ints) => ints.len(),
-            Values::Bytes(_, ranges) => ranges.len(),
-            Values::Indexes(indexes) => indexes.len(),
-        }
-    }
-}
-
 impl Column {
-    fn advance(&mut self) -> Read<()> {
-        while self.page.row == self.page.rows {
+    fn next(&mut self) -> Read<Cell> {
+        loop {
+            if let Some(cell) = self.page.next() {
+                return Ok(cell);
+            }
+            let at = self.at;
             self.next_page()
-                .ok_or_else(|| format!("a page of `{}` at byte {} of its column breaks the form", self.kind.name, self.at))?;
-        }
-        let page = &mut self.page;
-        page.value += usize::from(page.present.get(page.row).copied().unwrap_or(true));
-        page.row += 1;
-        Ok(())
-    }
-
-    /// The value of the present row. Pages were checked as a whole when they were read, so places exist.
-    fn cell(&self) -> Cell<'_> {
-        let page = &self.page;
-        if !page.present.get(page.row - 1).copied().unwrap_or(true) {
-            return Cell::Null;
-        }
-        let place = page.value - 1;
-        match (&page.values, &self.dictionary) {
-            (Values::Indexes(indexes), Some(dictionary)) => pick(dictionary, indexes[place] as usize),
-            (values, _) => pick(values, place),
+                .ok_or_else(|| format!("a page of `{}` at byte {at} of its column breaks the form", self.kind.name))?;
         }
     }
 
-    /// Reads pages up to the next one with rows; `None` if one breaks the form.
+    /// `None` if the next page breaks the form.
     fn next_page(&mut self) -> Option<()> {
         let (head, rest) = thrift::read(self.bytes.get(self.at..)?)?;
         let (size, stored) = (head.count(2)?, usize::try_from(head.count(3)?).ok()?);
-        let body = rest.get(..stored)?;
-        let body = decompress(body, size)?;
+        let body = decompress(rest.get(..stored)?, size)?;
         let behind = self.bytes.len() - rest.len() + stored;
         match (head.int(1)?, head.field(5), head.field(7)) {
-            (DICTIONARY_PAGE, _, Some(head)) if self.dictionary.is_none() && matches!(head.int(2)?, PLAIN | PLAIN_DICTIONARY) => {
-                self.dictionary = Some(plain(self.kind.physical, body, head.count(1)?, self.kind.converted)?);
+            (DICTIONARY_PAGE, _, Some(head)) if self.at == 0 && matches!(head.int(2)?, PLAIN | PLAIN_DICTIONARY) => {
+                self.dictionary = plain(self.kind, &body, usize::try_from(head.count(1)?).ok()?)?;
             }
             (DATA_PAGE, Some(head), _) => {
                 let rows = head.count(1).filter(|rows| *rows <= self.left.min(PAGE_ROWS_MAX))?;
-                self.page = self.data_page(body, rows as usize, head.int(2)?)?;
+                self.page = self.data_page(&body, rows as usize, head.int(2)?)?.into_iter();
                 self.left -= rows;
             }
             _ => return None,
@@ -228,38 +197,32 @@ impl Column {
         Some(())
     }
 
-    fn data_page(&self, body: Vec<u8>, rows: usize, encoding: i64) -> Option<Page> {
-        let (mut present, mut skip) = (Vec::new(), 0);
-        if self.kind.optional {
-            let length = u32::from_le_bytes(*body.first_chunk::<4>()?) as usize;
-            let levels = hybrid(body.get(4..4 + length)?, 1, rows)?;
-            present = levels.into_iter().map(|level| level == 1).collect();
-            skip = 4 + length;
+    fn data_page(&self, body: &[u8], rows: usize, encoding: i64) -> Option<Vec<Cell>> {
+        if !self.kind.optional {
+            return self.values(body, rows, encoding);
         }
-        let count = if self.kind.optional { present.iter().filter(|present| **present).count() } else { rows };
-        let values = match encoding {
-            PLAIN => plain(self.kind.physical, body.get(skip..)?.to_vec(), count as u64, self.kind.converted)?,
-            RLE_DICTIONARY | PLAIN_DICTIONARY => {
-                let known = self.dictionary.as_ref()?.len();
-                // A page of nulls alone may end before the width.
-                let indexes = match body.get(skip..)?.split_first() {
-                    Some((width, runs)) => hybrid(runs, u32::from(*width), count)?,
-                    None => Vec::new(),
-                };
-                indexes.iter().all(|index| (*index as usize) < known).then_some(Values::Indexes(indexes))?
-            }
-            DELTA_BINARY_PACKED => Values::Ints(delta(self.kind, body.get(skip..)?, count)?),
-            _ => return None,
-        };
-        (values.len() == count).then_some(Page { present, values, rows, row: 0, value: 0 })
+        let (length, body) = body.split_first_chunk::<4>()?;
+        let (levels, body) = body.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let levels = hybrid(levels, 1, rows)?;
+        let present = levels.iter().filter(|level| **level == 1).count();
+        let mut values = self.values(body, present, encoding)?.into_iter();
+        levels.into_iter().map(|level| if level == 1 { values.next() } else { Some(Cell::Null) }).collect()
     }
-}
 
-fn pick(values: &Values, place: usize) -> Cell<'_> {
-    match values {
-        Values::Ints(ints) => Cell::Int(ints[place]),
-        Values::Bytes(bytes, ranges) => Cell::Bytes(&bytes[ranges[place].clone()]),
-        Values::Indexes(_) => Cell::Null,
+    fn values(&self, body: &[u8], count: usize, encoding: i64) -> Option<Vec<Cell>> {
+        match encoding {
+            PLAIN => plain(self.kind, body, count),
+            // A page of nulls alone may end before the width.
+            RLE_DICTIONARY | PLAIN_DICTIONARY => match body.split_first() {
+                None => (count == 0).then(Vec::new),
+                Some((width, runs)) => {
+                    let indexes = hybrid(runs, u32::from(*width), count)?;
+                    indexes.into_iter().map(|index| self.dictionary.get(index as usize).cloned()).collect()
+                }
+            },
+            DELTA_BINARY_PACKED => delta(self.kind, body, count),
+            _ => None,
+        }
     }
 }
 
@@ -271,37 +234,26 @@ fn decompress(bytes: &[u8], size: u64) -> Option<Vec<u8>> {
 }
 
 /// Values one after the other.
-fn plain(physical: Physical, body: Vec<u8>, count: u64, converted: Option<i64>) -> Option<Values> {
-    let count = usize::try_from(count).ok()?;
-    let fixed = |size: usize| body.get(..count.checked_mul(size)?).map(|bytes| bytes.chunks_exact(size));
-    Some(match physical {
-        Physical::Int32 => {
-            let narrow = |bytes: &[u8]| widen(bytes.try_into().map(i32::from_le_bytes).unwrap_or_default(), converted);
-            Values::Ints(fixed(4)?.map(narrow).collect())
-        }
-        Physical::Int64 => {
-            Values::Ints(fixed(8)?.map(|bytes| bytes.try_into().map(i64::from_le_bytes).unwrap_or_default()).collect())
-        }
-        Physical::Hash => {
-            let whole = fixed(32)?.len();
-            Values::Bytes(body, (0..whole).map(|n| 32 * n..32 * n + 32).collect())
-        }
-        Physical::Bytes => {
-            let (mut at, mut ranges) = (0, Vec::new());
-            for _ in 0..count {
-                let length = u32::from_le_bytes(*body.get(at..)?.first_chunk::<4>()?) as usize;
-                body.get(at + 4..at + 4 + length)?;
-                ranges.push(at + 4..at + 4 + length);
-                at += 4 + length;
+fn plain(kind: &Kind, body: &[u8], count: usize) -> Option<Vec<Cell>> {
+    let mut rest = body;
+    let mut take = |length: usize| {
+        let (taken, behind) = rest.split_at_checked(length)?;
+        rest = behind;
+        Some(taken)
+    };
+    let mut cells = Vec::new();
+    for _ in 0..count {
+        cells.push(match kind.physical {
+            Physical::Int32 => Cell::Int(kind.widen(i64::from(i32::from_le_bytes(take(4)?.try_into().ok()?)))),
+            Physical::Int64 => Cell::Int(i64::from_le_bytes(take(8)?.try_into().ok()?)),
+            Physical::Hash => Cell::Bytes(take(32)?.into()),
+            Physical::Bytes => {
+                let length = u32::from_le_bytes(take(4)?.try_into().ok()?);
+                Cell::Bytes(take(length as usize)?.into())
             }
-            Values::Bytes(body, ranges)
-        }
-    })
-}
-
-/// An unsigned 32-bit column is stored in the signed type of its width.
-fn widen(value: i32, converted: Option<i64>) -> i64 {
-    if converted == Some(UINT_32) { i64::from(value as u32) } else { i64::from(value) }
+        });
+    }
+    Some(cells)
 }
 
 /// Runs of repeated or bit-packed numbers of `width` bits.
@@ -354,7 +306,7 @@ fn unpack(bytes: &[u8], width: u32, count: usize) -> Option<Vec<u64>> {
 }
 
 /// First value, then blocks of differences packed in groups of one width each.
-fn delta(kind: &Kind, bytes: &[u8], count: usize) -> Option<Vec<i64>> {
+fn delta(kind: &Kind, bytes: &[u8], count: usize) -> Option<Vec<Cell>> {
     let (block, rest) = varint(bytes)?;
     let (groups, rest) = varint(rest)?;
     let (total, rest) = varint(rest)?;
@@ -385,8 +337,7 @@ fn delta(kind: &Kind, bytes: &[u8], count: usize) -> Option<Vec<i64>> {
             }
         }
     }
-    let narrow = kind.physical == Physical::Int32;
-    Some(if narrow { out.into_iter().map(|value| widen(value as i32, kind.converted)).collect() } else { out })
+    Some(out.into_iter().map(|value| Cell::Int(kind.widen(value))).collect())
 }
 
 /// Of the footer; what it describes then fits in memory many times over.

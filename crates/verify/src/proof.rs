@@ -1,10 +1,10 @@
-//! The proof of one record: `docs/spec/record.md`, *Proof of one record*.
-use serde_json::{Value, json};
+//! The proof of one record: *Proof of one record* in `docs/spec/record.md` and `docs/spec/log.md`.
+use serde::Serialize;
 
-use crate::{Checkpoint, Fault, Hash, Leaf, Statement, VerifierKey, record, text, tree};
+use crate::{Checkpoint, Fault, Hash, Leaf, Policy, Statement, VerifierKey, epoch::Epoch, record, text, tree};
 
 /// What a proof establishes about a record; made only by [`verify_proof`].
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Proven {
     /// `segment-index`.
     pub record: String,
@@ -27,50 +27,30 @@ pub struct Proven {
     /// The log.
     pub origin: String,
     /// Entries of the log under the checkpoint.
-    pub size: u64,
+    pub entries: u64,
     /// When the checkpoint was signed, UTC.
     pub signed: String,
 }
 
-impl Proven {
-    /// As one JSON object.
-    pub fn to_json(&self) -> Value {
-        json!({
-            "record": self.record,
-            "source": self.source,
-            "sequence": self.sequence,
-            "received": self.received,
-            "transport": self.transport,
-            "grade": self.grade.to_string(),
-            "raw_bytes": self.raw_bytes,
-            "policy": self.policy,
-            "sealed": self.sealed,
-            "origin": self.origin,
-            "size": self.size,
-            "signed": self.signed,
-        })
-    }
-}
-
-/// Checks that `proof` is about these bytes and rests on a checkpoint signed by `key`.
+/// Checks that `proof` is about these bytes and rests on a checkpoint signed by `key`, and cosigned as the policy demands if there is one.
 ///
 /// # Errors
 /// A [`Fault`] that says which step does not hold.
-pub fn verify_proof(proof: &[u8], raw: &[u8], key: &VerifierKey) -> Result<Proven, Fault> {
-    steps(proof, raw, key).map_err(|(place, what)| Fault::new("LEDGER-012", place, what, Vec::new()))
+pub fn verify_proof(proof: &[u8], raw: &[u8], key: &VerifierKey, policy: Option<&Policy>) -> Result<Proven, Fault> {
+    steps(proof, raw, key, policy).map_err(|(place, what)| Fault::new("LEDGER-012", place, what, Vec::new()))
 }
 
-fn steps(proof: &[u8], raw: &[u8], key: &VerifierKey) -> Result<Proven, (&'static str, String)> {
+fn steps(proof: &[u8], raw: &[u8], key: &VerifierKey, policy: Option<&Policy>) -> Result<Proven, (&'static str, String)> {
     let fault = |place, what: &str| (place, what.to_owned());
     let proof = Proof::parse(proof).ok_or_else(|| fault("proof", "it is not in the form of docs/spec/record.md"))?;
     let checkpoint = Checkpoint::open(proof.note.as_bytes(), key).map_err(|what| ("checkpoint", format!("it {what}")))?;
     let extra = Extra::parse(&proof.extra).ok_or_else(|| fault("extra", "it is not in the form of docs/spec/record.md"))?;
     let statement = Statement::parse(extra.statement.as_bytes()).ok_or_else(|| fault("statement", "it is no batch statement"))?;
-    if tree::root_of_path(statement.leaf, proof.index, checkpoint.size(), &proof.path) != Some(*checkpoint.root()) {
+    if tree::root_of_path(statement.leaf, proof.index, checkpoint.size, &proof.path) != Some(checkpoint.root) {
         return Err(fault("statement", "it is not in the main log under this checkpoint"));
     }
     let leaf = Leaf::decode(&extra.leaf).ok_or_else(|| fault("leaf", "it is not in the form of docs/spec/record.md"))?;
-    if (leaf.segment, leaf.epoch) != (statement.segment, statement.epoch) || statement.origin != checkpoint.origin() {
+    if (leaf.segment, leaf.epoch) != (statement.segment, statement.epoch) || statement.origin != checkpoint.origin {
         return Err(fault("leaf", "leaf, batch statement and checkpoint are not of one segment, epoch and log"));
     }
     let root = tree::root_of_path(tree::leaf(&extra.leaf), u64::from(leaf.index), u64::from(statement.records), &extra.path);
@@ -80,6 +60,15 @@ fn steps(proof: &[u8], raw: &[u8], key: &VerifierKey) -> Result<Proven, (&'stati
     if leaf.raw_length != raw.len() as u64 || leaf.commitment != record::commit(&extra.salt, raw) {
         return Err(("raw bytes", format!("they are not those of record {}", leaf.id())));
     }
+    if let Some((index, path, entry)) = &extra.epoch {
+        let epoch = Epoch::parse(entry).filter(|epoch| epoch.origin == checkpoint.origin);
+        let epoch = epoch.ok_or_else(|| fault("epoch", "it is no epoch of this log"))?;
+        if tree::root_of_path(tree::leaf(entry.as_bytes()), *index, checkpoint.size, path) != Some(checkpoint.root) {
+            return Err(fault("epoch", "it is not in the main log under this checkpoint"));
+        }
+        epoch.check(&checkpoint).map_err(|what| ("checkpoint", format!("it {what}")))?;
+    }
+    policy.map_or(Ok(()), |policy| policy.check(&checkpoint.note)).map_err(|what| ("checkpoint", format!("it {what}")))?;
     Ok(proven(&leaf, &statement, &checkpoint))
 }
 
@@ -88,15 +77,15 @@ fn proven(leaf: &Leaf, statement: &Statement, checkpoint: &Checkpoint) -> Proven
         record: leaf.id(),
         source: leaf.source.into(),
         sequence: leaf.sequence,
-        received: leaf.received(),
+        received: text::time_text(leaf.received_at),
         transport: leaf.transport_name(),
         grade: leaf.grade(),
         raw_bytes: leaf.raw_length,
         policy: leaf.policy.into(),
-        sealed: statement.sealed(),
-        origin: checkpoint.origin().into(),
-        size: checkpoint.size(),
-        signed: checkpoint.time(),
+        sealed: text::time_text(statement.sealed),
+        origin: checkpoint.origin.clone(),
+        entries: checkpoint.size,
+        signed: text::time_text(checkpoint.at),
     }
 }
 
@@ -122,25 +111,38 @@ impl<'a> Proof<'a> {
     }
 }
 
-/// The inner text: leaf, salt, its place in the batch, and the batch statement.
+/// The inner text: leaf, salt, its place in the batch, the key epoch of the checkpoint, and the batch statement.
 struct Extra<'a> {
     leaf: Vec<u8>,
     salt: Hash,
     path: Vec<Hash>,
+    /// Index, path and text of the epoch's entry; version 1 has none.
+    epoch: Option<(u64, Vec<Hash>, String)>,
     statement: &'a str,
 }
 
 impl<'a> Extra<'a> {
     fn parse(extra: &'a str) -> Option<Self> {
         let (head, statement) = extra.split_once("\nstatement\n")?;
-        let mut lines = head.split('\n');
-        if lines.next()? != "reeve-record-proof/v1" {
-            return None;
-        }
-        let leaf = text::bytes(lines.next()?.strip_prefix("leaf ")?)?;
-        let salt = text::hash(lines.next()?.strip_prefix("salt ")?)?;
-        let path = path(lines.map(|line| text::hash(line.strip_prefix("path ")?)))?;
-        Some(Self { leaf, salt, path, statement })
+        let mut lines = head.split('\n').peekable();
+        let version = lines.next()?;
+        let leaf = text::bytes(text::field(lines.next()?, "leaf")?)?;
+        let salt = text::hash(text::field(lines.next()?, "salt")?)?;
+        let hashes = |lines: &mut std::iter::Peekable<std::str::Split<'a, char>>, name| {
+            let named = std::iter::from_fn(|| text::field(lines.next_if(|line| text::field(line, name).is_some())?, name));
+            path(named.map(text::hash))
+        };
+        let path = hashes(&mut lines, "path")?;
+        let epoch = match version {
+            "reeve-record-proof/v1" => None,
+            "reeve-record-proof/v2" => {
+                let index = text::number(text::field(lines.next()?, "epoch")?)?;
+                let path = hashes(&mut lines, "epoch_path")?;
+                Some((index, path, String::from_utf8(text::bytes(text::field(lines.next()?, "epoch_entry")?)?).ok()?))
+            }
+            _ => return None,
+        };
+        lines.next().is_none().then_some(Self { leaf, salt, path, epoch, statement })
     }
 }
 

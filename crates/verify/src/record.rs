@@ -149,11 +149,6 @@ impl<'a> Leaf<'a> {
     pub fn grade(&self) -> char {
         grade(self.transport).map_or('?', char::from)
     }
-
-    /// When it was received, as text in UTC.
-    pub fn received(&self) -> String {
-        text::time_text(self.received_at)
-    }
 }
 
 fn grade(transport: u8) -> Option<u8> {

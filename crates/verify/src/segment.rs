@@ -164,29 +164,33 @@ fn hash_file(files: &dyn Files, name: &str, length: u64) -> std::io::Result<File
 }
 
 /// What the rows of a segment add up to.
+#[derive(Default)]
 struct Totals {
     tree: Tree,
     raw_bytes: u64,
     received: Option<(i64, i64)>,
+    /// First index and count.
     lost: Vec<(u32, u32)>,
     /// Records that do not continue their source's chain.
-    astray: Vec<RecordRange>,
+    astray: Vec<(u32, u32)>,
     index: u32,
 }
 
 fn check_records(files: &dyn Files, name: &str, statement: &Statement, chains: &mut Chains, report: &mut Report) {
-    let mut totals =
-        Totals { tree: Tree::default(), raw_bytes: 0, received: None, lost: Vec::new(), astray: Vec::new(), index: 0 };
+    let mut totals = Totals::default();
     let read = read_records(files, name, statement, chains, &mut totals);
     report.records += u64::from(totals.index);
-    let (what, records) = if let Err(problem) = read {
-        (problem, vec![all(statement)])
+    let mut records = vec![all(statement)];
+    let what = if let Err(problem) = read {
+        problem
     } else if totals.tree.root() != statement.root || totals.raw_bytes != statement.raw_bytes {
-        ("its records do not give the batch root and the number of bytes that were signed".into(), vec![all(statement)])
+        "its records do not give the batch root and the number of bytes that were signed".into()
     } else if totals.received.unwrap_or((0, 0)) != statement.received || totals.lost != statement.lost {
-        ("times of receipt or lost records are not those that were signed".into(), vec![all(statement)])
+        "times of receipt or lost records are not those that were signed".into()
     } else if !totals.astray.is_empty() {
-        ("these records do not continue what their source sent before".into(), totals.astray)
+        let range = |(first, count): &(u32, u32)| RecordRange { segment: statement.segment, first: *first, count: *count };
+        records = totals.astray.iter().map(range).collect();
+        "these records do not continue what their source sent before".into()
     } else {
         return;
     };
@@ -211,25 +215,29 @@ fn read_records(
     let mut encoded = Vec::new();
     table.for_each(|cells| {
         let index = totals.index;
-        let row = Row::read(&cells, index).ok_or_else(|| format!("row {index} breaks the form of docs/spec/record.md"))?;
+        let broken = || format!("row {index} breaks the form of docs/spec/record.md");
+        let (mut leaf, raw) = leaf_of(cells, statement, index).ok_or_else(broken)?;
         totals.index += 1;
-        let Some(raw) = row.raw else {
-            totals.lose(index);
+        let Some(raw) = raw else {
+            add(&mut totals.lost, index);
             totals.tree.push(lost_leaf(statement.segment, index));
             chains.break_off();
             return Ok(());
         };
-        let previous = row.previous.or_else(|| heads.get(row.source).copied()).unwrap_or_default();
-        let leaf = row.leaf(statement, index, previous, commit(&salts.salt(index), raw), raw.len());
-        leaf.encode(&mut encoded).ok_or_else(|| format!("a name of row {index} is too long"))?;
+        leaf.commitment = commit(&salts.salt(index), raw);
+        let is_written_out = matches!(cells[9], Cell::Bytes(_));
+        if let Some(head) = heads.get(leaf.source).filter(|_| !is_written_out) {
+            leaf.previous = *head;
+        }
+        leaf.encode(&mut encoded).ok_or_else(broken)?;
         let hash = tree::leaf(&encoded);
         totals.take(&leaf, hash);
-        match heads.get_mut(row.source) {
+        match heads.get_mut(leaf.source) {
             Some(head) => *head = hash,
-            None => _ = heads.insert(row.source.to_owned(), hash),
+            None => _ = heads.insert(leaf.source.to_owned(), hash),
         }
         if !chains.continues(&leaf, hash) {
-            totals.stray(statement.segment, index);
+            add(&mut totals.astray, index);
         }
         Ok(())
     })
@@ -252,87 +260,55 @@ impl Totals {
         self.received = Some(self.received.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
         self.tree.push(hash);
     }
+}
 
-    fn lose(&mut self, index: u32) {
-        match self.lost.last_mut().filter(|(first, count)| first + count == index) {
-            Some((_, count)) => *count += 1,
-            None => self.lost.push((index, 1)),
-        }
-    }
-
-    fn stray(&mut self, segment: u32, index: u32) {
-        match self.astray.last_mut().filter(|range| range.first + range.count == index) {
-            Some(range) => range.count += 1,
-            None => self.astray.push(RecordRange { segment, first: index, count: 1 }),
-        }
+/// Adds the next index to ascending ranges.
+fn add(ranges: &mut Vec<(u32, u32)>, index: u32) {
+    match ranges.last_mut().filter(|(first, count)| first + count == index) {
+        Some((_, count)) => *count += 1,
+        None => ranges.push((index, 1)),
     }
 }
 
-/// One row, its parts in the form they must have.
-struct Row<'a> {
-    raw: Option<&'a [u8]>,
-    source: &'a str,
-    policy: &'a str,
-    sequence: u64,
-    received_at: i64,
-    transport: u8,
-    claimed: Option<(u8, i64)>,
-    previous: Option<Hash>,
+/// The leaf a row gives but for its commitment, with zeros for a `previous` that is not written out, and the raw bytes; `None` unless every part has the
+/// form it must have.
+fn leaf_of<'a>(cells: &'a [Cell], statement: &Statement, index: u32) -> Option<(Leaf<'a>, Option<&'a [u8]>)> {
+    let [place, raw, source, sequence, received_at, transport, claimed_at, certainty, policy, previous] = cells else {
+        return None;
+    };
+    let certainty = match certainty {
+        Cell::Null => 0,
+        certainty => u8::try_from(int(certainty)?).ok().filter(|certainty| *certainty <= 4)?,
+    };
+    let raw = bytes(raw);
+    let leaf = Leaf {
+        segment: statement.segment,
+        index: u32::try_from(int(place)?).ok().filter(|place| *place == index)?,
+        epoch: statement.epoch,
+        // Unsigned, in the signed type of its width.
+        sequence: int(sequence)? as u64,
+        previous: bytes(previous).map_or(Ok([0; 32]), Hash::try_from).ok()?,
+        received_at: time(received_at)?,
+        certainty,
+        claimed_at: if certainty == 0 { 0 } else { time(claimed_at)? },
+        transport: transport_number(bytes(transport)?)?,
+        raw_length: raw.map_or(0, <[u8]>::len) as u64,
+        commitment: [0; 32],
+        source: std::str::from_utf8(bytes(source)?).ok()?,
+        policy: std::str::from_utf8(bytes(policy)?).ok()?,
+    };
+    Some((leaf, raw))
 }
 
-impl<'a> Row<'a> {
-    fn read(cells: &[Cell<'a>; 10], index: u32) -> Option<Self> {
-        let [place, raw, source, sequence, received_at, transport, claimed_at, certainty, policy, previous] = *cells;
-        let claimed = match certainty {
-            Cell::Null | Cell::Int(0) => None,
-            certainty => {
-                let certainty = u8::try_from(int(certainty)?).ok().filter(|certainty| *certainty <= 4)?;
-                Some((certainty, time(claimed_at)?))
-            }
-        };
-        (int(place)? == i64::from(index)).then_some(())?;
-        Some(Self {
-            raw: bytes(raw),
-            source: std::str::from_utf8(bytes(source)?).ok()?,
-            policy: std::str::from_utf8(bytes(policy)?).ok()?,
-            // Unsigned, in the signed type of its width.
-            sequence: int(sequence)? as u64,
-            received_at: time(received_at)?,
-            transport: transport_number(bytes(transport)?)?,
-            claimed,
-            previous: bytes(previous).map(Hash::try_from).transpose().ok()?,
-        })
-    }
-
-    fn leaf(&self, statement: &Statement, index: u32, previous: Hash, commitment: Hash, length: usize) -> Leaf<'a> {
-        let (certainty, claimed_at) = self.claimed.unwrap_or_default();
-        Leaf {
-            segment: statement.segment,
-            index,
-            epoch: statement.epoch,
-            sequence: self.sequence,
-            previous,
-            received_at: self.received_at,
-            certainty,
-            claimed_at,
-            transport: self.transport,
-            raw_length: length as u64,
-            commitment,
-            source: self.source,
-            policy: self.policy,
-        }
-    }
+fn int(cell: &Cell) -> Option<i64> {
+    if let Cell::Int(value) = cell { Some(*value) } else { None }
 }
 
-fn int(cell: Cell<'_>) -> Option<i64> {
-    if let Cell::Int(value) = cell { Some(value) } else { None }
-}
-
-fn bytes(cell: Cell<'_>) -> Option<&[u8]> {
+fn bytes(cell: &Cell) -> Option<&[u8]> {
     if let Cell::Bytes(value) = cell { Some(value) } else { None }
 }
 
-fn time(cell: Cell<'_>) -> Option<i64> {
+fn time(cell: &Cell) -> Option<i64> {
     int(cell).filter(|at| text::in_range(*at))
 }
 

@@ -27,11 +27,8 @@ pub struct Statement {
 
 impl Statement {
     pub(crate) fn parse(entry: &[u8]) -> Option<Self> {
-        let mut lines = std::str::from_utf8(entry).ok()?.strip_suffix('\n')?.split('\n');
-        if lines.next()? != "reeve-batch/v1" {
-            return None;
-        }
-        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let mut lines = std::str::from_utf8(entry).ok()?.strip_prefix("reeve-batch/v1\n")?.strip_suffix('\n')?.split('\n');
+        let mut field = |name: &str| text::field(lines.next()?, name);
         let statement = Self {
             origin: field("origin")?.into(),
             segment: text::number(field("segment")?)?,
@@ -45,7 +42,7 @@ impl Statement {
             salts: text::hash(field("salts")?)?,
             file: pair(field("file")?, text::number, text::hash)?,
             map: pair(field("map")?, text::number, text::hash)?,
-            lost: lines.map(|line| pair(line.strip_prefix("lost ")?, text::number, text::number)).collect::<Option<_>>()?,
+            lost: lines.map(|line| pair(text::field(line, "lost")?, text::number, text::number)).collect::<Option<_>>()?,
             leaf: tree::leaf(entry),
         };
         statement.losses_are_ordered().then_some(statement)
@@ -61,19 +58,9 @@ impl Statement {
             fits
         })
     }
-
-    /// Number of the segment.
-    pub fn segment(&self) -> u32 {
-        self.segment
-    }
-
-    /// When it was sealed, as text in UTC.
-    pub fn sealed(&self) -> String {
-        text::time_text(self.sealed)
-    }
 }
 
-fn pair<A, B>(text: &str, first: impl Fn(&str) -> Option<A>, second: impl Fn(&str) -> Option<B>) -> Option<(A, B)> {
+pub(crate) fn pair<A, B>(text: &str, first: impl Fn(&str) -> Option<A>, second: impl Fn(&str) -> Option<B>) -> Option<(A, B)> {
     let (left, right) = text.split_once(' ')?;
     Some((first(left)?, second(right)?))
 }

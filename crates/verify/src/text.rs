@@ -5,6 +5,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::Hash;
 
+/// The value of a line `name value`.
+pub(crate) fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.strip_prefix(name)?.strip_prefix(' ')
+}
+
 /// Digits without sign or leading zero.
 pub(crate) fn number<N: FromStr>(text: &str) -> Option<N> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));

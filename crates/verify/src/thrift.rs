@@ -7,8 +7,6 @@ pub(crate) enum Value<'a> {
     Bytes(&'a [u8]),
     List(Vec<Value<'a>>),
     Struct(Vec<(i16, Value<'a>)>),
-    /// Something segment files do not need: a floating point number or a map.
-    Other,
 }
 
 impl<'a> Value<'a> {
@@ -35,7 +33,8 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads one structure; returns it and the bytes behind it. `None` if the encoding is broken or nests too deep.
+/// Reads one structure; returns it and the bytes behind it. `None` if the encoding is broken or nests too deep, or for maps and
+/// floating point numbers, which Parquet's metadata does not have.
 pub(crate) fn read(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
     let mut reader = Reader { bytes };
     let value = reader.structure(DEPTH)?;
@@ -92,7 +91,6 @@ impl<'a> Reader<'a> {
             1 | 2 => Value::Int(i64::from(self.byte()? == 1)),
             3 => Value::Int(i64::from(self.byte()? as i8)),
             4..=6 => Value::Int(zigzag(self.varint()?)),
-            7 => self.take(8).map(|_| Value::Other)?,
             8 => {
                 let length = self.varint()?;
                 Value::Bytes(self.take(length)?)
@@ -102,15 +100,6 @@ impl<'a> Reader<'a> {
                 let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
                 // Grows with the bytes read, so that a false count costs nothing.
                 Value::List((0..count).map(|_| self.value(head & 15, inner)).collect::<Option<_>>()?)
-            }
-            11 => {
-                let count = self.varint()?;
-                let kinds = if count > 0 { self.byte()? } else { 0 };
-                (0..count).try_for_each(|_| {
-                    self.value(kinds >> 4, inner)?;
-                    self.value(kinds & 15, inner).map(|_| ())
-                })?;
-                Value::Other
             }
             12 => self.structure(inner)?,
             _ => return None,

@@ -24,6 +24,10 @@ impl Tree {
         self.size += 1;
     }
 
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     pub(crate) fn root(&self) -> Hash {
         let joined = self.peaks.iter().rev().copied().reduce(|right, left| node(&left, &right));
         joined.unwrap_or_else(|| Sha256::digest([]).into())

@@ -38,8 +38,17 @@ fn exit_codes_are_the_contract() {
     let (vkey, vkey_file) = (store.vkey.trim(), file("reeve.vkey", store.vkey.as_bytes()));
     let (proof, raw, wrong) = (file("a.tlog-proof", proof.as_bytes()), file("a.raw", &raw), file("b.raw", b"something else"));
     let (nothing, rubbish) = (scratch.path().join("nothing").display().to_string(), file("rubbish.vkey", b"rubbish"));
+    let root = file("root.vkey", &store.files["keys/root.vkey"]);
+    let policy = String::from_utf8(store.files["log/policy"].clone()).unwrap();
+    let both = file("both", policy.replace("group both 1", "group both 2").as_bytes());
+    let one = file("one", policy.as_bytes());
     for program in programs() {
         for (code, arguments) in [
+            (0, vec!["--key", vkey, "--root-key", &root, "--policy", &one, &dir]),
+            (4, vec!["--key", vkey, "--root-key", vkey, &dir]),
+            (4, vec!["--key", vkey, "--policy", &both, &dir]),
+            (4, vec!["--key", vkey, "--policy", &one, "--raw", &raw, &proof]),
+            (2, vec!["--key", vkey, "--policy", &raw, &dir]),
             (0, vec![dir.as_str()]),
             (0, vec!["--key", vkey, &dir]),
             (0, vec!["--key", &vkey_file, &dir]),
@@ -86,7 +95,7 @@ fn a_fault_is_a_line_that_names_place_and_records() {
     let said = run(&programs()[0], &["--key", store.vkey.trim(), "--format", "human", &dir]);
     let text = String::from_utf8(said.stdout).unwrap();
     assert!(text.starts_with("LEDGER-022 segments/00000001.parquet bytes ") && text.contains("; records 1-0…"), "{text}");
-    assert!(text.lines().last().unwrap().starts_with("FAILED: 1 fault"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("failed: 1 fault"), "{text}");
 }
 
 /// A log with more than one full tile, so that upper levels and the right edge are judged: every file of it is missed and every flip seen.
@@ -103,7 +112,7 @@ fn tiles_above_the_first_level_are_judged() {
     drop(ledger);
     let mut python = support::Python::start();
     let mut judge = |dir: &Path| {
-        let report = reeve_verify::verify(&reeve_verify::Folder::new(dir), None);
+        let report = reeve_verify::verify(&reeve_verify::Folder::new(dir), &reeve_verify::Trust::default());
         let ledger = reeve_ledger::verify(dir, &reeve_ledger::VerifyOptions::default(), &mut |_| {}).unwrap();
         assert_eq!(report.is_intact(), ledger.is_intact(), "{:?} {:?}", report.faults, ledger.faults);
         if let Some(python) = &mut python {

@@ -59,7 +59,7 @@ fn ask_python(python: &mut Option<Python>, question: &Value) -> (Result<bool, St
         Some("failed") => Ok(false),
         other => Err(format!("{other:?}")),
     };
-    (verdict, json!([answer["faults"][0], answer["why"]]))
+    (verdict, json!([answer["faults"][0], answer["report"]["faults"][0], answer["why"]]))
 }
 
 /// All three on the folder as it is now.
@@ -72,7 +72,8 @@ fn judge(store: &Store, python: &mut Option<Python>, given: bool, what: &str, ta
     }));
     let ours = catch_unwind(AssertUnwindSafe(|| {
         let key = given.then(|| reeve_verify::VerifierKey::parse(&store.vkey).unwrap());
-        let report = reeve_verify::verify(&reeve_verify::Folder::new(dir), key.as_ref());
+        let trust = reeve_verify::Trust { key, ..reeve_verify::Trust::default() };
+        let report = reeve_verify::verify(&reeve_verify::Folder::new(dir), &trust);
         (Ok(report.is_intact()), json!(report.faults.first().map(ToString::to_string)))
     }));
     let panicked = |_| (Err("panicked".into()), Value::Null);
@@ -95,14 +96,15 @@ fn an_intact_ledger_is_intact_to_all() {
     judge(&store, &mut python, false, "as it was made, own key", &mut tally);
     assert_eq!(tally.differ, Vec::<String>::new());
     assert_eq!(tally.intact, 2);
-    let report = reeve_verify::verify(&reeve_verify::Folder::new(store.dir.path()), None);
-    assert_eq!((report.size, report.records, report.lost_records, report.open_records), (4, 40 + 650 + 90 + 25, 1, 30));
+    let report = reeve_verify::verify(&reeve_verify::Folder::new(store.dir.path()), &reeve_verify::Trust::default());
+    assert_eq!((report.size, report.segments, report.cosigned, report.stamps), (6, 4, Some(6), 1));
+    assert_eq!((report.records, report.lost_records, report.open_records), (40 + 650 + 90 + 25, 1, 30));
 }
 
 #[test]
 fn blind_mutants_have_one_verdict() {
     let (store, mut python, mut tally, mut dice) = (Store::make(), Python::start(), Tally::default(), dice("blind"));
-    for n in 0..mutants(250) {
+    for n in 0..mutants(120) {
         let mutant = blind(&store, &mut dice);
         judge_all(&store, &mut python, n % 2 == 0, &mutant, &mut tally);
     }
@@ -263,7 +265,7 @@ fn edit_lines(text: &str, dice: &mut Dice) -> (String, String) {
 #[test]
 fn resealed_mutants_have_one_verdict() {
     let (store, mut python, mut tally, mut dice) = (Store::make(), Python::start(), Tally::default(), dice("resealed"));
-    for n in 0..mutants(250) {
+    for n in 0..mutants(120) {
         let mutant = resealed(&store, &mut dice);
         judge_all(&store, &mut python, n % 2 == 0, &mutant, &mut tally);
     }
@@ -273,57 +275,66 @@ fn resealed_mutants_have_one_verdict() {
 
 fn resealed(store: &Store, dice: &mut Dice) -> (String, Changes) {
     let mut entries = store.entries();
-    let at = dice.below(entries.len());
+    let batches: Vec<usize> = (0..entries.len()).filter(|n| entries[*n].starts_with(b"reeve-batch/")).collect();
+    let (place, batch) = (dice.below(entries.len()), *dice.pick(&batches));
+    let segment = batches.iter().position(|at| *at == batch).unwrap();
     let mut extra = Changes::new();
-    let how = match dice.below(10) {
+    let how = match dice.below(11) {
         0 => {
-            entries.remove(at);
-            format!("statement {at} dropped")
+            entries.remove(place);
+            format!("entry {place} dropped")
         }
         1 => {
             let other = dice.below(entries.len());
-            entries.swap(at, other);
-            format!("statements {at} and {other} exchanged")
+            entries.swap(place, other);
+            format!("entries {place} and {other} exchanged")
         }
-        2 => {
-            let (how, text) = edit_lines(&String::from_utf8(entries[at].clone()).unwrap(), dice);
-            entries[at] = text.into_bytes();
-            format!("statement {at}: {how}")
+        2 | 3 => {
+            let (how, text) = edit_lines(&String::from_utf8(entries[place].clone()).unwrap(), dice);
+            entries[place] = text.into_bytes();
+            format!("entry {place}: {how}")
         }
-        3 | 4 => {
-            let (how, entry) = change_field(&entries[at], dice);
-            entries[at] = entry;
-            format!("statement {at}: {how}")
+        4 => {
+            let fork = "reeve-fork/v1\norigin reeve.example/record\nat 2026-01-05T09:12:44.000000Z\nsize 0 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\nlost 9\nrequester ana\napprover bo\nreason disk\n";
+            entries.insert(place, fork.into());
+            format!("a fork before entry {place}")
         }
-        5 => {
-            let name = format!("segments/{at:08}.map");
+        5 | 6 => {
+            let (how, entry) = change_field(&entries[batch], dice);
+            entries[batch] = entry;
+            format!("statement {segment}: {how}")
+        }
+        7 => {
+            let name = format!("segments/{segment:08}.map");
             let (how, text) = edit_lines(std::str::from_utf8(&store.files[&name]).unwrap(), dice);
-            entries[at] = with_line(&entries[at], "map", |_| file_hash(text.as_bytes()));
+            entries[batch] = with_line(&entries[batch], "map", |_| file_hash(text.as_bytes()));
             extra.insert(name.clone(), Some(text.into_bytes()));
             format!("{name} {how}")
         }
         _ => {
-            let name = format!("segments/{at:08}.parquet");
-            let (how, entry, file, map) = change_rows(&entries[at], &store.files[&name], dice);
+            let name = format!("segments/{segment:08}.parquet");
+            let (how, entry, file, map) = change_rows(&entries[batch], &store.files[&name], dice);
             extra.insert(name.clone(), Some(file));
-            extra.insert(format!("segments/{at:08}.map"), Some(map));
-            entries[at] = entry;
+            extra.insert(format!("segments/{segment:08}.map"), Some(map));
+            entries[batch] = entry;
             format!("{name} {how}")
         }
     };
-    // Half of them keep the chain of statements whole, so that what was changed is all that is wrong.
-    let relink = dice.below(2) == 0;
+    // Half of them keep the chain of statements whole, and most the chain of epochs, so that what was changed is all that is wrong.
+    let (relink, mend) = (dice.below(2) == 0, dice.below(5) > 0);
     if relink {
-        for n in 1..entries.len() {
-            let hash = STANDARD.encode(reeve_record::leaf_hash(&entries[n - 1]));
-            if String::from_utf8_lossy(&entries[n]).contains("\nprevious ") {
-                entries[n] = with_line(&entries[n], "previous", |_| hash);
-            }
+        let mut previous = [0; 32];
+        for entry in entries.iter_mut().filter(|entry| String::from_utf8_lossy(entry).contains("\nprevious ")) {
+            *entry = with_line(entry, "previous", |_| STANDARD.encode(previous));
+            previous = reeve_record::leaf_hash(entry);
         }
+    }
+    if mend {
+        Store::mend_epochs(&mut entries);
     }
     let mut changes = store.reseal(&entries);
     changes.extend(extra);
-    (format!("{how}{}", if relink { ", chain of statements mended" } else { "" }), changes)
+    (format!("{how}{}{}", if relink { ", statements relinked" } else { "" }, if mend { ", epochs mended" } else { "" }), changes)
 }
 
 fn change_field(entry: &[u8], dice: &mut Dice) -> (String, Vec<u8>) {
@@ -461,7 +472,7 @@ fn mutated_proofs_have_one_verdict() {
         let ledger = ledger
             .map_or((Err("panicked".into()), Value::Null), |said| (Ok(said.is_ok()), json!(said.err().map(|e| e.to_string()))));
         let ours = reeve_verify::VerifierKey::parse(key).unwrap();
-        let ours = catch_unwind(AssertUnwindSafe(|| reeve_verify::verify_proof(proof.as_bytes(), raw, &ours)));
+        let ours = catch_unwind(AssertUnwindSafe(|| reeve_verify::verify_proof(proof.as_bytes(), raw, &ours, None)));
         let ours = ours
             .map_or((Err("panicked".into()), Value::Null), |said| (Ok(said.is_ok()), json!(said.err().map(|e| e.to_string()))));
         let python = ask_python(&mut python, &json!({ "proof": proof, "raw": STANDARD.encode(raw), "key": key }));
@@ -472,7 +483,7 @@ fn mutated_proofs_have_one_verdict() {
     }
     assert_eq!((tally.intact, tally.differ.len()), (store.proofs.len(), 0), "{:?}", tally.differ);
     let stranger = "reeve.example/record+d585d52e+AepKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs\n";
-    for n in 0..mutants(1000) {
+    for n in 0..mutants(400) {
         let (proof, raw) = dice.pick(&store.proofs).clone();
         let (what, proof, raw) = mutate_proof(&store, &proof, raw, &mut dice);
         let key = if n % 50 == 0 { stranger } else { &store.vkey };

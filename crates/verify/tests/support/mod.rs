@@ -7,16 +7,20 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signer, SigningKey};
 use jiff::Timestamp;
-use reeve_ledger::{Ledger, NewRecord, Options, prove, tree};
+use reeve_ledger::{EpochStatement, Ledger, NewRecord, Options, Seal, prove, tree};
 use reeve_record::{Certainty, EventTime, RecordId, Transport};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 pub mod rows;
 
@@ -67,7 +71,7 @@ pub fn batch(from: u32, count: u32) -> Vec<NewRecord> {
 
 /// Keys and ids that come out the same every time, and a time that stands still: a seed then names the very same mutants.
 #[derive(Default)]
-struct Chance(Mutex<u64>);
+struct Chance(Mutex<u64>, AtomicI64);
 
 impl reeve_ledger::Rng for Chance {
     fn fill(&self, bytes: &mut [u8]) -> std::io::Result<()> {
@@ -81,7 +85,7 @@ impl reeve_ledger::Rng for Chance {
 
 impl reeve_ledger::Clock for Chance {
     fn now(&self) -> Timestamp {
-        Timestamp::from_microsecond(1_767_604_364_123_456).unwrap()
+        Timestamp::from_microsecond(1_767_604_364_123_456 + self.1.load(Ordering::SeqCst)).unwrap()
     }
 
     fn elapsed(&self) -> Duration {
@@ -91,7 +95,7 @@ impl reeve_ledger::Clock for Chance {
 
 fn options(chance: Arc<Chance>) -> Options {
     let hour = Duration::from_secs(3600);
-    Options { seal_after: hour, heartbeat: hour, clock: chance.clone(), rng: chance, ..Options::new(ORIGIN) }
+    Options { seal_after: hour, heartbeat: hour, epoch: Some(hour), clock: chance.clone(), rng: chance, ..Options::new(ORIGIN) }
 }
 
 /// Where scratch is cheap, since thousands of mutants are written.
@@ -130,6 +134,8 @@ impl Store {
         ledger.seal_now().unwrap();
         note(dir.path());
         drop(ledger);
+        // The next checkpoint begins another key epoch.
+        chance.1.store(7_200_000_000, Ordering::SeqCst);
         let ledger = open();
         for n in 0..3 {
             ledger.append(batch(1000 + 30 * n, 30)).unwrap();
@@ -152,28 +158,27 @@ impl Store {
             (prove(dir.path(), id).unwrap(), ledger.get(id).unwrap().unwrap().raw.to_vec())
         });
         drop(ledger);
+        let stable = key_of(&fs::read_to_string(dir.path().join("keys/checkpoint.key")).unwrap());
+        fs::create_dir_all(dir.path().join("log/stamps")).unwrap();
+        let newest = fs::read_to_string(dir.path().join("log/checkpoint")).unwrap();
+        for (name, content) in beside(&newest, 1) {
+            fs::write(dir.path().join(name), content).unwrap();
+        }
         let files = read_files(dir.path());
         assert!(files.contains_key("wal/00000004.wal") && files.contains_key("segments/00000003.map"), "{:?}", files.keys());
-        let secret = fs::read_to_string(dir.path().join("keys/checkpoint.key")).unwrap();
-        let seed = STANDARD.decode(secret.trim().splitn(5, '+').nth(4).unwrap()).unwrap();
         let vkey = String::from_utf8(files["keys/checkpoint.vkey"].clone()).unwrap();
-        let key = SigningKey::from_bytes(&seed[1..].try_into().unwrap());
-        Self { dir, files, key, vkey, older, proofs: proofs.into() }
+        Self { dir, files, key: stable, vkey, older, proofs: proofs.into() }
     }
 
+    /// Signed by the stable key.
     pub fn sign(&self, text: &str) -> String {
-        let id = self.vkey.split('+').nth(1).unwrap();
-        let blob = [&hex::decode(id).unwrap()[..], &self.key.sign(text.as_bytes()).to_bytes()].concat();
-        format!("{text}\n— {ORIGIN} {}\n", STANDARD.encode(blob))
-    }
-
-    pub fn checkpoint(&self, size: usize, root: &[u8; 32]) -> String {
-        self.sign(&format!("{ORIGIN}\n{size}\n{}\ntime 2026-11-22T01:02:03.000000Z\n", STANDARD.encode(root)))
+        format!("{text}\n{}", signature_line(ORIGIN, &self.key, text))
     }
 
     /// The entries under the checkpoint.
     pub fn entries(&self) -> Vec<Vec<u8>> {
-        let mut rest = &self.files["log/tile/entries/000.p/4"][..];
+        let bundles = self.files.iter().filter(|(name, _)| name.starts_with("log/tile/entries/"));
+        let mut rest = &bundles.max_by_key(|(_, content)| content.len()).unwrap().1[..];
         let mut entries = Vec::new();
         while let Some((length, tail)) = rest.split_first_chunk::<2>() {
             let (entry, tail) = tail.split_at(usize::from(u16::from_be_bytes(*length)));
@@ -183,7 +188,7 @@ impl Store {
         entries
     }
 
-    /// The whole log anew over other entries, signed by the true key.
+    /// The whole log anew over other entries, signed by the true key, by the key of the last epoch, and by the witness.
     pub fn reseal(&self, entries: &[Vec<u8>]) -> Changes {
         let tiles = self.files.keys().filter(|name| name.starts_with("log/tile/"));
         let mut changes: Changes = tiles.map(|name| (name.clone(), None)).collect();
@@ -193,8 +198,34 @@ impl Store {
             changes.insert(format!("log/tile/entries/000.p/{}", entries.len()), Some(bundle));
             changes.insert(format!("log/tile/0/000.p/{}", entries.len()), Some(hashes.concat()));
         }
-        changes.insert("log/checkpoint".into(), Some(self.checkpoint(entries.len(), &tree::root(&hashes)).into_bytes()));
+        let epochs: Vec<EpochStatement> = entries.iter().filter_map(|entry| epoch(entry)).collect();
+        let time = epochs.last().map_or_else(|| "2026-11-22T01:02:03".parse().unwrap(), |epoch| epoch.begins);
+        let text = format!("{ORIGIN}\n{}\n{}\ntime {time:.6}\n", entries.len(), STANDARD.encode(tree::root(&hashes)));
+        let mut note = self.sign(&text);
+        if let Some(last) = epochs.last() {
+            note.push_str(&signature_line(&format!("{ORIGIN}/epoch/{}", last.epoch), &epoch_key(last.epoch), &text));
+            let root = verifier_key(&format!("{ORIGIN}/epoch/0"), 1, &epoch_key(0));
+            changes.insert("keys/root.vkey".into(), Some(format!("{root}\n").into_bytes()));
+        }
+        changes.extend(beside(&note, epochs.last().map_or(0, |last| last.epoch)).map(|(name, content)| (name, Some(content))));
+        changes.insert("log/checkpoint".into(), Some(note.into_bytes()));
         changes
+    }
+
+    /// Gives every epoch a key of ours, and makes it seal and sign what it should.
+    pub fn mend_epochs(entries: &mut [Vec<u8>]) {
+        for n in 0..entries.len() {
+            let Some(mut next) = epoch(&entries[n]) else { continue };
+            next.key = epoch_key(next.epoch).verifying_key().to_bytes();
+            let root = tree::root(&entries[..n].iter().map(|entry| reeve_record::leaf_hash(entry)).collect::<Vec<_>>());
+            next.seal = next.seal.map(|seal| Seal { size: n as u64, root, ..seal });
+            if let (Some(_), Some(before)) = (&next.signature, next.epoch.checked_sub(1)) {
+                let text = next.to_text();
+                let signed = &text[..text.rfind("signature ").unwrap()];
+                next.signature = Some(epoch_key(before).sign(signed.as_bytes()).to_bytes());
+            }
+            entries[n] = next.to_text().into_bytes();
+        }
     }
 
     pub fn apply(&self, changes: &Changes) {
@@ -213,6 +244,79 @@ impl Store {
     pub fn restore(&self, changes: &Changes) {
         self.apply(&changes.keys().map(|name| (name.clone(), self.files.get(name).cloned())).collect());
     }
+}
+
+fn epoch(entry: &[u8]) -> Option<EpochStatement> {
+    EpochStatement::parse(std::str::from_utf8(entry).ok()?)
+}
+
+/// The keys of epochs made anew.
+fn epoch_key(epoch: u64) -> SigningKey {
+    SigningKey::from_bytes(&[100 + epoch as u8; 32])
+}
+
+fn witness_key() -> SigningKey {
+    SigningKey::from_bytes(&[33; 32])
+}
+
+fn key_of(file: &str) -> SigningKey {
+    let seed = STANDARD.decode(file.trim().splitn(5, '+').nth(4).unwrap()).unwrap();
+    SigningKey::from_bytes(&seed[1..].try_into().unwrap())
+}
+
+fn key_id(name: &str, algorithm: u8, key: &SigningKey) -> [u8; 4] {
+    let hash =
+        Sha256::new().chain_update(name).chain_update([b'\n', algorithm]).chain_update(key.verifying_key().as_bytes()).finalize();
+    [hash[0], hash[1], hash[2], hash[3]]
+}
+
+fn verifier_key(name: &str, algorithm: u8, key: &SigningKey) -> String {
+    let blob = [&[algorithm][..], key.verifying_key().as_bytes()].concat();
+    format!("{name}+{}+{}", hex::encode(key_id(name, algorithm, key)), STANDARD.encode(blob))
+}
+
+fn signature_line(name: &str, key: &SigningKey, text: &str) -> String {
+    let blob = [&key_id(name, 1, key)[..], &key.sign(text.as_bytes()).to_bytes()].concat();
+    format!("— {name} {}\n", STANDARD.encode(blob))
+}
+
+/// What others say about a checkpoint: a policy of two witnesses, its cosignature by one of them, a time-stamp.
+fn beside(note: &str, epoch: u64) -> [(String, Vec<u8>); 4] {
+    let (name, key) = ("witness.example/w1", witness_key());
+    let text = &note[..=note.rfind("\n\n").unwrap()];
+    let seconds = 1_767_607_201u64;
+    let signature = key.sign(format!("cosignature/v1\ntime {seconds}\n{text}").as_bytes()).to_bytes();
+    let blob = [&key_id(name, 4, &key)[..], &seconds.to_be_bytes(), &signature].concat();
+    let other = verifier_key("witness.example/w2", 4, &SigningKey::from_bytes(&[34; 32]));
+    let policy = format!(
+        "# who watches\nwitness w1 {} https://w1.example\nwitness w2 {other}\ngroup both 1 w1 w2\nquorum both\n",
+        verifier_key(name, 4, &key)
+    );
+    [
+        ("log/policy".into(), policy.into_bytes()),
+        ("log/cosigned".into(), format!("{note}— {name} {}\n", STANDARD.encode(blob)).into_bytes()),
+        (format!("log/stamps/{epoch:08}.note"), note.as_bytes().to_vec()),
+        (format!("log/stamps/{epoch:08}.tsa.tsr"), time_stamp(note.as_bytes())),
+    ]
+}
+
+/// A granted RFC 3161 response about these bytes, whose signature nobody here looks at.
+fn time_stamp(bytes: &[u8]) -> Vec<u8> {
+    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        let length = content.len();
+        let head = if length < 128 { vec![tag, length as u8] } else { vec![tag, 0x82, (length >> 8) as u8, length as u8] };
+        // One byte of length where one is enough: DER has no other.
+        let head = if (128..256).contains(&length) { vec![tag, 0x81, length as u8] } else { head };
+        [head, content].concat()
+    }
+    let sha = der(0x30, &[&der(6, &[&hex::decode("608648016503040201").unwrap()]), &[5, 0]]);
+    let imprint = der(0x30, &[&sha, &der(4, &[&Sha256::digest(bytes)])]);
+    let info = der(0x30, &[&[2, 1, 1], &der(6, &[&[0x2a, 3, 4]]), &imprint, &[2, 1, 9], &der(0x18, &[b"20261122010203.5Z"])]);
+    let inner = der(0x30, &[&der(6, &[&hex::decode("2a864886f70d0109100104").unwrap()]), &der(0xa0, &[&der(4, &[&info])])]);
+    let signed = der(0x30, &[&[2, 1, 3], &der(0x31, &[&sha]), &inner, &der(0x31, &[])]);
+    let token = der(0x30, &[&der(6, &[&hex::decode("2a864886f70d010702").unwrap()]), &der(0xa0, &[&signed])]);
+    der(0x30, &[&der(0x30, &[&[2, 1, 0]]), &token])
 }
 
 /// File names and what they then hold; `None`: they are gone.
@@ -244,7 +348,6 @@ pub fn with_line(entry: &[u8], name: &str, value: impl FnOnce(&str) -> String) -
 }
 
 pub fn file_hash(content: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
     format!("{} {}", content.len(), STANDARD.encode(Sha256::digest(content)))
 }
 
@@ -261,9 +364,9 @@ pub fn python_verifier() -> PathBuf {
 
 /// The interpreter that has what verify.py needs; says so where there is none, and fails where tools are required.
 pub fn python() -> Option<PathBuf> {
-    let own = std::env::var_os("REEVE_WITNESS").map(PathBuf::from);
-    let folder = own.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/witness"));
-    for python in [folder.join("venv/bin/python"), "python3".into()] {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/witness/venv/bin/python");
+    let candidates = [std::env::var_os("REEVE_PYTHON").map(PathBuf::from), Some(own), Some("python3".into())];
+    for python in candidates.into_iter().flatten() {
         let probe = Command::new(&python).args(["-c", "import cryptography, pyarrow.parquet"]).stderr(Stdio::null()).status();
         if probe.is_ok_and(|status| status.success()) {
             return Some(python);
