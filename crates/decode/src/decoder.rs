@@ -254,8 +254,11 @@ fn object(mut record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) 
 }
 
 fn told<'b>(mut record: Record<'b>, native: Map<'b>) -> Parsed<'b> {
-    let native = family::nested(native);
+    let mut native = family::nested(native);
     let family = family::tell(&native);
+    if family.decoder == "journald" {
+        journald::read_message(&mut native);
+    }
     if family.time.is_none() && family::claims_time(&native) {
         let detail = Cow::Borrowed("its time is in no known form or names a moment that does not exist");
         record.problems.push(Problem { code: "time.unreadable", offset: 0, detail });

@@ -5,7 +5,7 @@ use memchr::memchr;
 use reeve_record::EventTime;
 
 use crate::decoder::Record;
-use crate::{Map, Parsed, Problem, Value};
+use crate::{Map, Parsed, Problem, Value, programs};
 
 /// Whether a record is an entry of the journal's export format.
 pub(crate) fn is_entry(text: &str) -> bool {
@@ -88,7 +88,21 @@ pub(crate) fn feed(mut record: Record<'_>, emit: &mut dyn FnMut(Parsed<'_>)) {
     }
     let micros = native.get("__REALTIME_TIMESTAMP").and_then(Value::as_i64);
     let time = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).map(EventTime::exact);
+    read_message(&mut native);
     emit(record.event("journald", native, time));
+}
+
+/// Adds what a well-known program writes into its message as `parsed`, as for a syslog line.
+pub(crate) fn read_message(native: &mut Map<'_>) {
+    let program = ["SYSLOG_IDENTIFIER", "_COMM"].into_iter().find_map(|name| native.get(name)?.as_str()).unwrap_or_default();
+    let parsed = match native.get("MESSAGE") {
+        Some(Value::Str(Cow::Borrowed(message))) => programs::parse(program, message),
+        Some(Value::Str(Cow::Owned(message))) => programs::parse(program, message).map(Map::into_owned),
+        _ => None,
+    };
+    if let Some(parsed) = parsed {
+        native.push("parsed", parsed);
+    }
 }
 
 #[cfg(test)]

@@ -100,7 +100,8 @@ impl Rows {
     }
 
     fn end_batch(&mut self) {
-        match std::mem::replace(&mut self.columns, Columns::with_capacity(0)).finish() {
+        let next = Columns::like(&self.columns);
+        match std::mem::replace(&mut self.columns, next).finish() {
             Ok(batch) => self.batches.push(batch),
             Err(error) => self.failed = Some(error),
         }
@@ -156,18 +157,26 @@ impl Columns {
             decoder: StringBuilder::new(),
             mapping: StringBuilder::new(),
             promoted: schema::promoted().map(|column| Promoted::new(column.kind)).collect(),
-            native: Native {
-                offsets: vec![0],
-                keys: StringDictionaryBuilder::new(),
-                values: StringBuilder::new(),
-                path: String::new(),
-                left: 0,
-                full: 0,
-            },
+            native: Native::new(),
             rest: StringBuilder::new(),
             unmapped: StringBuilder::new(),
             observables: Observables { offsets: vec![0], types: Int32Builder::new(), values: StringBuilder::new() },
             scratch: Vec::new(),
+        }
+    }
+
+    /// Room for as much text as these have: the next batch of a stream is much like the last, and growing step by step copies it all again.
+    fn like(last: &Self) -> Self {
+        let rows = last.time.len();
+        let text = |column: &StringBuilder| StringBuilder::with_capacity(rows, column.values_slice().len() * 9 / 8);
+        Self {
+            native: Native {
+                values: StringBuilder::with_capacity(last.native.values.len(), last.native.values.values_slice().len() * 9 / 8),
+                ..Native::new()
+            },
+            rest: text(&last.rest),
+            unmapped: text(&last.unmapped),
+            ..Self::with_capacity(rows)
         }
     }
 
@@ -399,6 +408,17 @@ struct Native {
 }
 
 impl Native {
+    fn new() -> Self {
+        Self {
+            offsets: vec![0],
+            keys: StringDictionaryBuilder::new(),
+            values: StringBuilder::new(),
+            path: String::new(),
+            left: 0,
+            full: 0,
+        }
+    }
+
     fn bytes(&self) -> usize {
         4 * self.keys.len() + self.values.values_slice().len()
     }

@@ -246,6 +246,9 @@ fn properties(rows: usize) -> WriterProperties {
             .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
             .set_column_dictionary_enabled(path, part == "key");
     }
+    // Mostly values of their own (addresses, ids, names): a dictionary costs more than it saves.
+    let path = ColumnPath::from(["observables", "list", "element", "value"].map(String::from).to_vec());
+    properties = properties.set_column_dictionary_enabled(path, false);
     // Nearly every row its own value: neighbours differ by little, which this encoding keeps and a dictionary does not.
     for name in ["time", "received_at", "record"] {
         let path = ColumnPath::from(name);

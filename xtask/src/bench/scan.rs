@@ -23,6 +23,7 @@ pub fn bench(flags: &[&str]) -> Done {
     fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
+        let _ = fs::remove_file(out.join("reeve.ndjson"));
         let our = meter::run(&mut scan(folder, rules, &out), &[0, 5])?;
         let their = peer.as_ref().map(|peer| meter::run(&mut peer.command(folder, &out), &[0])).transpose()?;
         // The first round only warms the page cache.
