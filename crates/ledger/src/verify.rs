@@ -273,8 +273,9 @@ fn verify_wal(disk: &dyn Disk, dir: &Path, sealed: u32, wals: &[u32], report: &m
     for (n, segment) in open.iter().copied().enumerate().rev() {
         let before = n.checked_sub(1).map_or(sealed, |n| open[n] + 1);
         if before < segment {
-            let records = (before..segment).map(|missing| whole(missing, None)).collect();
-            report.faults.push(open_fault(segment, "the files before it are missing".into(), records));
+            // A file with a far-off number leaves millions: the first tell enough.
+            let records = (before..segment).take(1000).map(|missing| whole(missing, None)).collect();
+            report.faults.push(open_fault(segment, "files before it are missing".into(), records));
         }
         let is_last = n + 1 == open.len();
         let complete = next.take().filter(|_| open.get(n + 1) == Some(&(segment + 1)));

@@ -18,39 +18,29 @@ pub(crate) fn numbers(names: &[String], ending: &str) -> Vec<u32> {
 
 /// Checks the files of segments that are not sealed.
 pub(crate) fn check(files: &dyn Files, numbers: &[u32], sealed: u64, report: &mut Report) {
-    let mut expected = sealed;
     let open: Vec<u32> = numbers.iter().copied().filter(|number| u64::from(*number) >= sealed).collect();
     let heads: Vec<_> = open.iter().map(|number| head(files, *number)).collect();
+    let mut expected = sealed;
     for (n, (number, head)) in open.iter().zip(&heads).enumerate() {
         let place = format!("wal/{number:08}.wal");
+        let next = heads.get(n + 1).and_then(|next| next.as_ref().ok()?.as_ref()).map(|next| next.records_before);
+        let whole = || vec![RecordRange { segment: *number, first: 0, count: next.unwrap_or(u32::MAX) }];
+        let mut fault = |what: &str, records| report.faults.push(Fault::new("LEDGER-025", &place, what, records));
         if u64::from(*number) > expected {
-            let records = (expected..u64::from(*number)).map(|missing| RecordRange::all(missing as u32, None)).collect();
-            report.faults.push(Fault::new("LEDGER-025", &place, "the files before it are missing", records));
+            // A file with a far-off number leaves millions: the first tell enough.
+            let missing = (expected..u64::from(*number)).take(MISSING_NAMED);
+            fault("files before it are missing", missing.map(|missing| RecordRange::all(missing as u32, None)).collect());
         }
         expected = u64::from(*number) + 1;
-        let next = heads.get(n + 1).and_then(|next| next.as_ref().ok()?.as_ref()).map(|next| next.records_before);
-        let whole = |count| vec![RecordRange { segment: *number, first: 0, count }];
-        match head {
+        let is_last = n + 1 == open.len();
+        match head.as_ref().map(|head| head.as_ref().map(|head| scan(files, &place, head, next))) {
+            Ok(Some(Ok(found))) => found.report(*number, &place, report),
+            Ok(None) if is_last && files.length(&place).is_ok_and(|length| length <= HEAD_LENGTH) => {}
+            Ok(None) => fault("both copies of its head are damaged", whole()),
             // Gone since the folder was listed: it was sealed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                let what = format!("it cannot be read: {error}");
-                report.faults.push(Fault::new("LEDGER-025", place, what, whole(next.unwrap_or(u32::MAX))));
-            }
-            Ok(None) => {
-                let empty = files.length(&place).is_ok_and(|length| length <= HEAD_LENGTH);
-                if !empty || n + 1 < open.len() {
-                    let what = "both copies of its head are damaged";
-                    report.faults.push(Fault::new("LEDGER-025", place, what, whole(next.unwrap_or(u32::MAX))));
-                }
-            }
-            Ok(Some(head)) => match scan(files, &place, head, next) {
-                Ok(found) => found.report(*number, place, report),
-                Err(error) => {
-                    let what = format!("it cannot be read: {error}");
-                    report.faults.push(Fault::new("LEDGER-025", place, what, whole(next.unwrap_or(u32::MAX))));
-                }
-            },
+            Ok(Some(Err(error))) => fault(&format!("it cannot be read: {error}"), whole()),
+            Err(error) => fault(&format!("it cannot be read: {error}"), whole()),
         }
     }
 }
@@ -152,7 +142,7 @@ impl Found {
         self.records = to;
     }
 
-    fn report(self, segment: u32, place: String, report: &mut Report) {
+    fn report(self, segment: u32, place: &str, report: &mut Report) {
         let lost: u64 = self.lost.iter().map(|(_, count)| u64::from(*count)).sum();
         report.open_records += u64::from(self.records) - lost;
         if !self.damage.is_empty() {
@@ -255,6 +245,7 @@ fn find_frame(
     Ok(None)
 }
 
+const MISSING_NAMED: usize = 1000;
 const HEAD_LENGTH: u64 = 4096;
 const FRAME_HEAD: u64 = 24;
 const FRAME_MAX: u64 = 160 << 20;
