@@ -57,6 +57,11 @@ impl Policy {
         self.logs.iter().find(|key| key.name() == origin)
     }
 
+    /// Whether it is about the log `origin`: it lists that one, or lists none.
+    pub fn is_about(&self, origin: &str) -> bool {
+        self.logs.is_empty() || self.log(origin).is_some()
+    }
+
     /// Whether `key` may be trusted under this policy: it is listed, or no log is.
     pub(crate) fn accepts(&self, key: &VerifierKey) -> bool {
         self.logs.is_empty() || self.logs.contains(key)

@@ -3,13 +3,14 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use reeve_access::{Access, Accounts, Person, Reads};
 use reeve_detect::{Engine, RuleSet};
 use reeve_lake::Lake;
-use reeve_ledger::Ledger;
+use reeve_ledger::{Ledger, Policy, TimeStamper};
 
 use crate::{
     exit::{Failure, UNUSABLE, USAGE},
@@ -43,9 +44,17 @@ impl Folder {
     /// # Errors
     /// Another process has it, or a part of it cannot be opened; says which.
     pub(crate) fn open(dir: &Path, origin: &str) -> Result<Self, Failure> {
+        Self::open_with(dir, origin, &LedgerSettings::default())
+    }
+
+    /// As [`Folder::open`], with keys, witnesses and time-stamps as configured.
+    ///
+    /// # Errors
+    /// As [`Folder::open`].
+    pub(crate) fn open_with(dir: &Path, origin: &str, settings: &LedgerSettings) -> Result<Self, Failure> {
         let lock = DataLock::take(dir)?;
         let ledger = |name: &str, folder: &str| {
-            let options = reeve_ledger::Options::new(format!("{origin}/{name}"));
+            let options = settings.options(format!("{origin}/{name}"));
             Ledger::open(&dir.join(folder), options).map(Arc::new).map_err(|error| failed(dir, folder, &error))
         };
         let (record, audit) = (ledger("record", "ledger")?, ledger("audit", "audit")?);
@@ -84,6 +93,27 @@ impl Folder {
     /// Whoever runs this command.
     pub(crate) fn person() -> Person {
         Person::at_shell(rustix::process::getuid().as_raw())
+    }
+}
+
+/// How the ledgers of record and audit sign, and who watches them.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct LedgerSettings {
+    /// How long a signing key lives; `None`: as the ledger has it.
+    pub(crate) epoch: Option<Duration>,
+    /// Which witnesses cosign.
+    pub(crate) policy: Option<Policy>,
+    /// Who time-stamps.
+    pub(crate) time_stampers: Vec<TimeStamper>,
+}
+
+impl LedgerSettings {
+    /// What the log `origin` is opened with. A policy that lists other logs only is not for this one.
+    fn options(&self, origin: String) -> reeve_ledger::Options {
+        let defaults = reeve_ledger::Options::new(origin);
+        let policy = self.policy.clone().filter(|policy| policy.is_about(&defaults.origin));
+        let time_stampers = self.time_stampers.clone();
+        reeve_ledger::Options { epoch: self.epoch.or(defaults.epoch), policy, time_stampers, ..defaults }
     }
 }
 

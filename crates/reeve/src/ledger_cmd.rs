@@ -1,12 +1,14 @@
-//! `reeve ledger`: verify, prove, checkpoint.
+//! `reeve ledger`: verify, prove, check, checkpoint, fork.
 
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use reeve_access::Action;
-use reeve_ledger::{VerifierKey, VerifyOptions, prove, verify, verify_proof};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use reeve_access::{Access, Accounts, Action};
+use reeve_ledger::{ForkAuthority, Ledger, Options, Report, Trust, VerifierKey, VerifyOptions, prove, verify, verify_proof};
 use reeve_record::RecordId;
 use serde_json::json;
 
@@ -15,6 +17,7 @@ use crate::{
     exit::{Failure, UNUSABLE, UNVERIFIED, USAGE},
     folder::Folder,
     output::{self, Format},
+    serve::{DataLock, config::read_policy},
 };
 
 /// What to do with the record.
@@ -31,6 +34,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Print the latest checkpoint as a signed note
     Checkpoint(Checkpoint),
+    /// Let a restored record go on: two people, a reason, and an entry in the log that everybody sees
+    Fork(Fork),
 }
 
 /// Verify a data folder; a server may be running on it
@@ -39,7 +44,7 @@ pub(crate) enum Command {
   reeve ledger verify --data /var/lib/reeve --key reeve.vkey
   reeve ledger verify --data case-17 --format ndjson
 
-The key is DIR/ledger/keys/checkpoint.vkey: keep a copy elsewhere. Exit codes: 0 everything holds, 4 something does not.")]
+The keys are DIR/ledger/keys/checkpoint.vkey and root.vkey: keep copies elsewhere. Exit codes: 0 everything holds, 4 something does not.")]
 pub(crate) struct Verify {
     /// Data folder
     #[arg(long, value_name = "DIR")]
@@ -47,6 +52,15 @@ pub(crate) struct Verify {
     /// File with the log's public key (vkey) kept from before; without it the folder's own is trusted
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// File with the public key of the first key epoch (root.vkey) kept from before; all later keys must descend from it
+    #[arg(long, value_name = "FILE")]
+    root: Option<PathBuf>,
+    /// Trust policy (C2SP tlog-policy): its quorum of witnesses must have cosigned [default: the folder's own]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Hash of a fork you know of, as `reeve ledger fork` printed it; may be given again
+    #[arg(long, value_name = "HASH")]
+    fork: Vec<String>,
     /// How faults are shown [default: table on a terminal, ndjson into a pipe]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -77,6 +91,9 @@ pub(crate) struct Check {
     /// File with the log's public key (vkey)
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    /// Trust policy (C2SP tlog-policy): its quorum of witnesses must have cosigned
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 /// Print the latest checkpoint
@@ -90,6 +107,29 @@ pub(crate) struct Checkpoint {
     data: PathBuf,
 }
 
+/// Let a restored record go on
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  reeve ledger fork --data /var/lib/reeve --requester ana --approver ben --reason 'disk failed, restored from the backup of 4 January'
+  REEVE_REQUESTER_PASSWORD=... REEVE_APPROVER_PASSWORD=... reeve ledger fork --data DIR --requester ana --approver ben --reason '...'
+
+Both are accounts of this folder and give their passwords in REEVE_REQUESTER_PASSWORD and REEVE_APPROVER_PASSWORD. The server must be
+stopped. Note the hash it prints: the record verifies only for those who give it. Witnesses' operators take their record back by hand.")]
+pub(crate) struct Fork {
+    /// Data folder
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Account of the person who asks
+    #[arg(long, value_name = "NAME")]
+    requester: String,
+    /// Account of another person, who agrees
+    #[arg(long, value_name = "NAME")]
+    approver: String,
+    /// Why, in one line of at most 1,024 bytes
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
 /// Runs the command.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
@@ -97,19 +137,26 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Prove(args) => print_proof(&args),
         Command::Check(args) => check_proof(&args),
         Command::Checkpoint(args) => checkpoint(&args.data),
+        Command::Fork(args) => fork(&args),
     }
 }
 
 fn check_folder(args: &Verify) -> Result<(), Failure> {
-    let key = args.key.as_deref().map(read_key).transpose()?;
+    let record = VerifyOptions {
+        key: args.key.as_deref().map(read_key).transpose()?,
+        root: args.root.as_deref().map(read_key).transpose()?,
+        policy: args.policy.as_deref().map(read_policy).transpose()?,
+        forks: args.fork.iter().map(|hash| read_hash(hash)).collect::<Result<_, _>>()?,
+        ..VerifyOptions::default()
+    };
     let mut faults = 0;
     for name in ["ledger", "audit"] {
         let dir = args.data.join(name);
         if !dir.is_dir() {
             return Err(Failure::new(USAGE, format!("`{}` has no `{name}`: it is no data folder", args.data.display())));
         }
-        // A key from outside is that of the record; the audit log has its own.
-        let options = VerifyOptions { key: if name == "ledger" { key.clone() } else { None }, ..VerifyOptions::default() };
+        // Keys from outside are those of the record; the audit log has its own.
+        let options = if name == "ledger" { record.clone() } else { VerifyOptions::default() };
         faults += check_ledger(name, &dir, &options, Format::or_default(args.format))?;
     }
     if faults == 0 {
@@ -143,15 +190,64 @@ fn check_ledger(name: &str, dir: &Path, options: &VerifyOptions, format: Format)
     }
     let key = if report.own_key { "the folder's own key: keep it elsewhere and give it with --key" } else { "the key given" };
     eprintln!(
-        "{name}: {} records in {} segments recomputed under {} log entries, {} more durable and not sealed, {} declared lost; {} faults; trusted {key}",
+        "{name}: {} records in {} segments recomputed under {} log entries, {} more durable and not sealed, {} declared lost; {}{} faults; trusted {key}",
         report.records,
         report.segments,
         report.log_size,
         report.open_records,
         report.lost_records,
+        watched(&report),
         report.faults.len()
     );
     Ok(report.faults.len())
+}
+
+/// What epochs, witnesses and authorities add, where there are any.
+fn watched(report: &Report) -> String {
+    let mut said = String::new();
+    if report.epochs > 0 {
+        said.push_str(&format!("{} key epochs; ", report.epochs));
+    }
+    if let Some(size) = report.cosigned_size {
+        said.push_str(&format!("{size} entries under a quorum of witnesses; "));
+    }
+    if report.time_stamps > 0 {
+        said.push_str(&format!("{} time-stamps; ", report.time_stamps));
+    }
+    said
+}
+
+/// The ceremony: both people sign in, the fork is written, and the audit ledger says who held it.
+fn fork(args: &Fork) -> Result<(), Failure> {
+    let refused = |error: &dyn std::fmt::Display| Failure::new(USAGE, error);
+    let authority = ForkAuthority::new(&args.requester, &args.approver, &args.reason).map_err(|error| refused(&error))?;
+    if !args.data.join("ledger").is_dir() {
+        return Err(Failure::new(USAGE, format!("`{}` is no data folder", args.data.display())));
+    }
+    let _lock = DataLock::take(&args.data)?;
+    let accounts = Accounts::open(&args.data).map_err(|error| refused(&error))?;
+    for (name, variable) in [(&args.requester, "REEVE_REQUESTER_PASSWORD"), (&args.approver, "REEVE_APPROVER_PASSWORD")] {
+        let password =
+            std::env::var(variable).map_err(|_| Failure::new(USAGE, format!("`{name}` gives a password in {variable}")))?;
+        accounts.verify(name, &password).map_err(|error| Failure::new(USAGE, format!("`{name}`: {error}")))?;
+    }
+    let (ledger, audit) = (own_ledger(&args.data.join("ledger"))?, own_ledger(&args.data.join("audit"))?);
+    let access = Access::new(Arc::new(audit));
+    // Before the fork: a crash in between leaves a note about a fork that is not there, never one without a note.
+    for (act, name) in [("ledger_fork_requested", &args.requester), ("ledger_fork_approved", &args.approver)] {
+        access.session(act, name).map_err(|error| refused(&error))?;
+    }
+    let fork = ledger.fork(&authority).map_err(|error| refused(&error))?;
+    output::json(&json!({
+        "fork": hex::encode(fork.leaf_hash()), "size": fork.size, "lost": fork.lost, "at": fork.at,
+        "root": STANDARD.encode(fork.root), "requester": fork.requester, "approver": fork.approver, "reason": fork.reason,
+    }))
+}
+
+/// Opens a ledger under the name its own key has.
+fn own_ledger(dir: &Path) -> Result<Ledger, Failure> {
+    let key = read_key(&dir.join("keys/checkpoint.vkey"))?;
+    Ledger::open(dir, Options::new(key.name())).map_err(|error| Failure::new(USAGE, error))
 }
 
 fn print_proof(args: &Prove) -> Result<(), Failure> {
@@ -175,12 +271,14 @@ fn check_proof(args: &Check) -> Result<(), Failure> {
         std::fs::read(path).map_err(|error| Failure::new(UNUSABLE, format!("cannot read `{}`: {error}", path.display())))
     };
     let proof = String::from_utf8_lossy(&read(&args.proof)?).into_owned();
-    let proven =
-        verify_proof(&proof, &read(&args.raw)?, &read_key(&args.key)?).map_err(|error| Failure::new(UNVERIFIED, error))?;
+    let (key, policy) = (read_key(&args.key)?, args.policy.as_deref().map(read_policy).transpose()?);
+    let trust = Trust { key: &key, policy: policy.as_ref() };
+    let proven = verify_proof(&proof, &read(&args.raw)?, trust).map_err(|error| Failure::new(UNVERIFIED, error))?;
     let receipt = &proven.leaf.receipt;
     output::json(&json!({
         "verified": true, "record": proven.leaf.id, "source": receipt.source, "sequence": receipt.sequence,
         "received_at": receipt.received_at, "transport": receipt.transport, "log": proven.checkpoint.origin, "size": proven.checkpoint.size,
+        "signed_at": proven.checkpoint.at, "epoch": proven.epoch.map(|epoch| epoch.epoch), "witnesses": proven.witnesses,
     }))
 }
 
@@ -196,6 +294,11 @@ fn checkpoint(data: &Path) -> Result<(), Failure> {
         )
     })?;
     output::text(&text)
+}
+
+fn read_hash(text: &str) -> Result<reeve_record::Hash, Failure> {
+    let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| Failure::new(USAGE, format!("`{text}` is no fork: give the 64 digits that `reeve ledger fork` printed")))
 }
 
 fn read_key(path: &Path) -> Result<VerifierKey, Failure> {

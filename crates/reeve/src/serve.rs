@@ -1,5 +1,5 @@
 //! `reeve serve`: listeners, record, reading, console, in one process.
-mod config;
+pub(crate) mod config;
 mod keep;
 pub(crate) mod reading;
 
@@ -74,7 +74,7 @@ struct Server {
 impl Server {
     async fn run(config: Config) -> Result<(), Failure> {
         let signals = Signals::new()?;
-        let folder = Folder::open(&config.data, &config.origin)?;
+        let folder = Folder::open_with(&config.data, &config.origin, &config.ledger)?;
         let (engine, rules) = folder::engine(&config.rules)?;
         let space = Space::new(config.limits.disk_reserve_bytes);
         space.measure(&config.data);

@@ -227,6 +227,7 @@ fn every_command_helps_with_examples() {
         "ledger prove",
         "ledger check",
         "ledger checkpoint",
+        "ledger fork",
         "openapi",
         "completions",
     ];

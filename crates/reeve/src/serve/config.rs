@@ -2,12 +2,17 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use reeve_ledger::{Policy, TimeStamper};
 use reeve_source::Tokens;
 use serde::Deserialize;
 
-use crate::exit::{Failure, USAGE};
+use crate::{
+    exit::{Failure, USAGE},
+    folder::LedgerSettings,
+};
 
 /// Arguments of `reeve serve`.
 #[derive(clap::Args, Debug, Default)]
@@ -95,6 +100,7 @@ pub(crate) struct Config {
     pub(crate) elastic: HttpListener,
     pub(crate) http: HttpListener,
     pub(crate) watch: Vec<PathBuf>,
+    pub(crate) ledger: LedgerSettings,
     pub(crate) limits: Limits,
 }
 
@@ -125,7 +131,51 @@ struct File {
     #[serde(default)]
     http: Listener,
     #[serde(default)]
+    ledger: LedgerSection,
+    #[serde(default)]
     limits: Limits,
+}
+
+/// Keys, witnesses and time-stamps of the ledger.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct LedgerSection {
+    /// How long a signing key lives, in seconds.
+    epoch_seconds: Option<u64>,
+    /// Trust policy (C2SP tlog-policy) with the witnesses.
+    policy: Option<PathBuf>,
+    /// Time-stamping authorities.
+    #[serde(default)]
+    time_stamps: Vec<TimeStampSection>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TimeStampSection {
+    name: String,
+    url: String,
+}
+
+impl LedgerSection {
+    fn settings(self, within: impl Fn(PathBuf) -> PathBuf) -> Result<LedgerSettings, Failure> {
+        let wrong = |what: String| Failure::new(USAGE, format!("configuration, [ledger]: {what}"));
+        if let Some(seconds) = self.epoch_seconds.filter(|seconds| !(1..=EPOCH_SECONDS_MAX).contains(seconds)) {
+            return Err(wrong(format!("`epoch_seconds` is {seconds}; a key lives 1 to {EPOCH_SECONDS_MAX} seconds")));
+        }
+        let stampers = self.time_stamps.iter().map(|stamper| TimeStamper::new(&stamper.name, &stamper.url));
+        Ok(LedgerSettings {
+            epoch: self.epoch_seconds.map(Duration::from_secs),
+            policy: self.policy.map(within).map(|path| read_policy(&path)).transpose()?,
+            time_stampers: stampers.collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?,
+        })
+    }
+}
+
+/// Reads a trust policy.
+pub(crate) fn read_policy(path: &Path) -> Result<Policy, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(USAGE, format!("cannot read the policy `{}`: {error}", path.display())))?;
+    text.parse().map_err(|error| Failure::new(USAGE, format!("policy `{}`: {error}", path.display())))
 }
 
 #[derive(Deserialize, Default)]
@@ -214,6 +264,7 @@ impl Config {
                 tokens: tokens(&file.http)?,
                 version: None,
             },
+            ledger: file.ledger.settings(within)?,
             limits,
         })
     }
@@ -240,6 +291,8 @@ fn read_tokens(path: &Path) -> Result<Tokens, Failure> {
     Ok(Tokens::new(tokens))
 }
 
+/// A key lives a day at most.
+const EPOCH_SECONDS_MAX: u64 = 86_400;
 /// What the ledger takes as one record.
 const RECORD_BYTES_MAX: usize = 16 << 20;
 
@@ -264,6 +317,31 @@ mod tests {
         assert_eq!(config.elastic.address, "0.0.0.0:9201".parse().unwrap());
         assert!(config.elastic.tokens.is_needed());
         assert_eq!(config.http.address, "127.0.0.1:0".parse().unwrap());
+    }
+
+    #[test]
+    fn the_ledgers_settings_are_read_and_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reeve.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Config::load(Args { config: Some(path.clone()), ..Args::default() })
+        };
+        std::fs::write(folder.path().join("witnesses"), "quorum none\n").unwrap();
+        let stamps = "[[ledger.time_stamps]]\nname = \"one\"\nurl = \"http://127.0.0.1:1/\"\n";
+        let config = load(&format!("[ledger]\nepoch_seconds = 600\npolicy = \"witnesses\"\n{stamps}")).unwrap();
+        assert_eq!(config.ledger.epoch, Some(Duration::from_secs(600)));
+        assert!(config.ledger.policy.is_some() && config.ledger.time_stampers.len() == 1);
+        for (wrong, named) in [
+            ("[ledger]\nepoch_seconds = 0\n", "epoch_seconds"),
+            ("[ledger]\nepoch_seconds = 90000\n", "86400"),
+            ("[ledger]\npolicy = \"absent\"\n", "absent"),
+            ("[ledger]\npolicy = \"reeve.toml\"\n", "line 1"),
+            ("[[ledger.time_stamps]]\nname = \"A B\"\nurl = \"http://x/\"\n", "a-z"),
+        ] {
+            let failure = load(wrong).unwrap_err();
+            assert!(failure.code == USAGE && failure.message.contains(named), "{wrong}: {}", failure.message);
+        }
     }
 
     #[test]
