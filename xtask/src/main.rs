@@ -22,7 +22,7 @@ cargo xtask COMMAND
   bench NAME               figures: ledger, decode, ocsf, detect, lake, scan, serve (each says what it wants)
   torture --ci | --full    injuries that nothing acknowledged may be lost to: kills, simulated machines, every failing call, flipped bits, attacks;
                            --ci takes minutes, --full hours; both print a table in Markdown
-  torture PART [N]         one part N times: kill, server, sim, syscalls, flips, sectors, full-disk, attacks
+  torture PART [N]         one part N times: kill, server, power, sim, syscalls, flips, sectors, full-disk, attacks
   openapi                  write console/openapi.json from the server's own description
 
 Both demo and test say what they will install before they do.";

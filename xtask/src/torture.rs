@@ -10,7 +10,7 @@ use std::{
 use crate::run::{Done, cargo};
 
 /// Ways to run it, for the help.
-pub const USAGE: &str = "cargo xtask torture --ci | --full | PART [N]   with PART one of kill, server, sim, syscalls, flips, sectors, full-disk, attacks";
+pub const USAGE: &str = "cargo xtask torture --ci | --full | PART [N]   with PART one of kill, server, power, sim, syscalls, flips, sectors, full-disk, attacks";
 
 /// One kind of injury, done by a test that takes its amount from the environment.
 struct Part {
@@ -25,7 +25,7 @@ struct Part {
     full: u64,
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part {
         name: "kill",
         unit: "kill -9 of a process that appends and seals",
@@ -41,6 +41,14 @@ const PARTS: [Part; 8] = [
         amount: "REEVE_KILL_CYCLES",
         ci: 40,
         full: 10_000,
+    },
+    Part {
+        name: "power",
+        unit: "power cuts: ext4 shut down without its journal under a process that appends and seals",
+        test: ["kill", "nothing_acknowledged_is_lost_to_a_power_cut"],
+        amount: "REEVE_POWER_CYCLES",
+        ci: 50,
+        full: 1_000,
     },
     Part {
         name: "sim",

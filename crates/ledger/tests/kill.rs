@@ -1,13 +1,15 @@
-//! A process that appends and seals is killed (SIGKILL) again and again; what it was told is stored must be there, and everything must verify.
+//! A process that appends and seals is killed (SIGKILL), or its file system is shut down under it as a power cut would, again and again; what it was
+//! told is stored must be there, and everything must verify.
 //!
-//! `REEVE_KILL_CYCLES` sets how often; the default keeps the test short.
+//! `REEVE_KILL_CYCLES` and `REEVE_POWER_CYCLES` set how often; the defaults keep the tests short. Power cuts take root, ext4 on a loop device and
+//! Python for one ioctl; without them the test says that it was skipped.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -63,10 +65,15 @@ fn nothing_acknowledged_is_lost_to_sigkill() {
     let dir = tempfile::tempdir().unwrap();
     let mut stored: BTreeMap<RecordId, String> = BTreeMap::new();
     for cycle in 0..cycles {
-        stored.extend(run_and_kill(dir.path(), cycle));
+        stored.extend(run_and_end(dir.path(), cycle, |_| ()));
     }
+    check(dir.path(), &stored, &format!("{cycles} kills"));
+}
+
+/// All that was acknowledged is there, and everything verifies.
+fn check(dir: &Path, stored: &BTreeMap<RecordId, String>, what: &str) {
     assert!(!stored.is_empty());
-    let ledger = open(dir.path());
+    let ledger = open(dir);
     assert_eq!(ledger.status().recovery.lost, 0);
     ledger.seal_now().unwrap();
     let ids: Vec<RecordId> = stored.keys().copied().collect();
@@ -77,14 +84,85 @@ fn nothing_acknowledged_is_lost_to_sigkill() {
         }
     }
     drop(ledger);
-    let report = verify(dir.path(), &VerifyOptions::default(), &mut |_| {}).unwrap();
+    let report = verify(dir, &VerifyOptions::default(), &mut |_| {}).unwrap();
     assert!(report.is_intact(), "{:#?}", report.faults);
     assert!(report.records >= stored.len() as u64 && report.lost_records == 0);
-    eprintln!("torture: {cycles} kills, {} records acknowledged, all there; {} segments verify", stored.len(), report.segments);
+    eprintln!("torture: {what}, {} records acknowledged, all there; {} segments verify", stored.len(), report.segments);
 }
 
-/// One life of the process: what it was told is stored, by record.
-fn run_and_kill(dir: &Path, cycle: u64) -> Vec<(RecordId, String)> {
+/// A small ext4 file system in a file, whose journal and page cache can be made to vanish.
+struct Ext4 {
+    image: PathBuf,
+    mount: PathBuf,
+}
+
+impl Ext4 {
+    fn new(dir: &Path) -> Result<Self, String> {
+        let (image, mount) = (dir.join("image"), dir.join("mount"));
+        std::fs::create_dir(&mount).unwrap();
+        std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
+        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
+        let disk = Self { image, mount };
+        disk.mount()?;
+        run(&mut disk.shutdown("0x0"))?;
+        disk.remount();
+        Ok(disk)
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.mount))
+    }
+
+    /// Shuts the file system down; 2: without even writing its journal out, so that all that was not synced is gone.
+    fn shutdown(&self, flags: &str) -> Command {
+        // EXT4_IOC_SHUTDOWN, _IOR('X', 125, u32).
+        let script = "import fcntl, os, struct, sys\n\
+                      fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', int(sys.argv[2], 0)))";
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).arg(&self.mount).arg(flags);
+        command
+    }
+
+    /// As after the power is back: the journal is replayed.
+    fn remount(&self) {
+        run(Command::new("umount").arg(&self.mount)).unwrap();
+        self.mount().unwrap();
+    }
+}
+
+impl Drop for Ext4 {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.mount).status();
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())) }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_to_a_power_cut() {
+    let cycles: u64 = std::env::var("REEVE_POWER_CYCLES").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
+    let scratch = tempfile::tempdir().unwrap();
+    let disk = match Ext4::new(scratch.path()) {
+        Ok(disk) => disk,
+        Err(reason) => return eprintln!("skipped: power cuts take root and ext4 on a loop device: {reason}"),
+    };
+    let dir = disk.mount.join("data/ledger");
+    let mut stored: BTreeMap<RecordId, String> = BTreeMap::new();
+    for cycle in 0..cycles {
+        stored.extend(run_and_end(&dir, cycle, |_| run(&mut disk.shutdown("2")).unwrap()));
+        disk.remount();
+        // Segments of earlier cycles are looked at in the end; those of this one now, before anything could mend them.
+        let ledger = open(&dir);
+        assert_eq!(ledger.status().recovery.lost, 0, "cycle {cycle}: {:?}", ledger.status().recovery);
+    }
+    check(&dir, &stored, &format!("{cycles} power cuts on ext4"));
+}
+
+/// One life of the process: what it was told is stored, by record. `end` comes before it is killed.
+fn run_and_end(dir: &Path, cycle: u64, end: impl FnOnce(&Child)) -> Vec<(RecordId, String)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "appends_until_killed", "--ignored", "--nocapture"])
         .env(FOLDER, format!("{}#{cycle}", dir.display()))
@@ -111,6 +189,7 @@ fn run_and_kill(dir: &Path, cycle: u64) -> Vec<(RecordId, String)> {
     });
     started.recv_timeout(Duration::from_secs(60)).expect("the process stores something within a minute");
     std::thread::sleep(Duration::from_millis(30 + cycle * 7919 % 370));
+    end(&child);
     child.kill().unwrap();
     child.wait().unwrap();
     let mut stored = reader.join().unwrap();

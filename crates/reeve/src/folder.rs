@@ -10,7 +10,7 @@ use bytes::Bytes;
 use reeve_access::{Access, Accounts, Person, Reads};
 use reeve_detect::{Engine, RuleSet};
 use reeve_lake::Lake;
-use reeve_ledger::{Ledger, Policy, TimeStamper};
+use reeve_ledger::{Ledger, Policy, Priority, TimeStamper};
 
 use crate::{
     exit::{Failure, UNUSABLE, USAGE},
@@ -54,7 +54,11 @@ impl Folder {
     pub(crate) fn open_with(dir: &Path, origin: &str, settings: &LedgerSettings) -> Result<Self, Failure> {
         let lock = DataLock::take(dir)?;
         let ledger = |name: &str, folder: &str| {
-            let options = settings.options(format!("{origin}/{name}"));
+            let mut options = settings.options(format!("{origin}/{name}"));
+            if name == "audit" {
+                // Without its record no act is allowed, so this log must be the last that a full disk stops.
+                (options.priority, options.reserve) = (Priority::Audit, AUDIT_RESERVE_BYTES);
+            }
             Ledger::open(&dir.join(folder), options).map(Arc::new).map_err(|error| failed(dir, folder, &error))
         };
         let (record, audit) = (ledger("record", "ledger")?, ledger("audit", "audit")?);
@@ -116,6 +120,9 @@ impl LedgerSettings {
         reeve_ledger::Options { epoch: self.epoch.or(defaults.epoch), policy, time_stampers, ..defaults }
     }
 }
+
+/// Set aside for the audit log: some ten thousand acts.
+const AUDIT_RESERVE_BYTES: u64 = 8 << 20;
 
 /// The name of a log nobody named.
 pub(crate) const ORIGIN: &str = "reeve.local";

@@ -43,6 +43,7 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:
   reeve ledger verify --data /var/lib/reeve --key reeve.vkey
   reeve ledger verify --data case-17 --format ndjson
+  reeve ledger verify --data /var/lib/reeve --key reeve.vkey --against checkpoint-of-monday
 
 The keys are DIR/ledger/keys/checkpoint.vkey and root.vkey: keep copies elsewhere. Exit codes: 0 everything holds, 4 something does not.")]
 pub(crate) struct Verify {
@@ -61,6 +62,9 @@ pub(crate) struct Verify {
     /// Hash of a fork you know of, as `reeve ledger fork` printed it; may be given again
     #[arg(long, value_name = "HASH")]
     fork: Vec<String>,
+    /// File with a checkpoint of the record's log kept from before: the log must still hold what it covers; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    against: Vec<PathBuf>,
     /// How faults are shown [default: table on a terminal, ndjson into a pipe]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -147,6 +151,7 @@ fn check_folder(args: &Verify) -> Result<(), Failure> {
         root: args.root.as_deref().map(read_key).transpose()?,
         policy: args.policy.as_deref().map(read_policy).transpose()?,
         forks: args.fork.iter().map(|hash| read_hash(hash)).collect::<Result<_, _>>()?,
+        against: args.against.iter().map(|path| read_checkpoint(path)).collect::<Result<_, _>>()?,
         ..VerifyOptions::default()
     };
     let mut faults = 0;
@@ -155,7 +160,7 @@ fn check_folder(args: &Verify) -> Result<(), Failure> {
         if !dir.is_dir() {
             return Err(Failure::new(USAGE, format!("`{}` has no `{name}`: it is no data folder", args.data.display())));
         }
-        // Keys from outside are those of the record; the audit log has its own.
+        // What is given from outside is the record's; the audit log has its own.
         let options = if name == "ledger" { record.clone() } else { VerifyOptions::default() };
         faults += check_ledger(name, &dir, &options, Format::or_default(args.format))?;
     }
@@ -299,6 +304,11 @@ fn checkpoint(data: &Path) -> Result<(), Failure> {
 fn read_hash(text: &str) -> Result<reeve_record::Hash, Failure> {
     let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
     bytes.ok_or_else(|| Failure::new(USAGE, format!("`{text}` is no fork: give the 64 digits that `reeve ledger fork` printed")))
+}
+
+fn read_checkpoint(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(USAGE, format!("cannot read the checkpoint `{}`: {error}", path.display())))
 }
 
 fn read_key(path: &Path) -> Result<VerifierKey, Failure> {

@@ -119,8 +119,9 @@ impl Server {
         );
         let progress = reading.progress();
         let stop = Arc::new(AtomicBool::new(false));
-        let flag = stop.clone();
-        let thread = std::thread::Builder::new().name("reading".to_owned()).spawn(move || reading.run(&flag));
+        let (flag, space) = (stop.clone(), self.space.clone());
+        let thread =
+            std::thread::Builder::new().name("reading".to_owned()).spawn(move || reading.run(&flag, || space.is_tight()));
         Ok(ReadingThread {
             thread: thread.map_err(|error| Failure::new(USAGE, format!("cannot start a thread: {error}")))?,
             stop,
@@ -167,7 +168,7 @@ impl Server {
         let counters = move || {
             serde_json::json!({
                 "ledger": ledger.status(), "lake": lake.status(), "reading": progress.line(), "intake": sources.snapshot(),
-                "rules": loaded, "disk_free_bytes": space.free_bytes(),
+                "rules": loaded, "disk_free_bytes": space.free_bytes(), "disk_pressure": space.pressure(),
             })
         };
         Ok(reeve_api::router(Arc::new(reeve_api::App {

@@ -295,6 +295,10 @@ fn a_restart_gives_the_same_rows_none_doubled_and_every_proof_holds() {
         "{checkpoint}"
     );
     reeve(["ledger", "verify", "--key", key.to_str().unwrap(), "--data", data_of(&data)]).ended(0);
+    let kept = file("kept", &checkpoint);
+    reeve(["ledger", "verify", "--against", &kept, "--data", data_of(&data)]).ended(0);
+    let other = file("other", &checkpoint.replacen("time 2", "time 1", 1));
+    reeve(["ledger", "verify", "--against", &other, "--data", data_of(&data)]).ended(4).says(&["LEDGER-035"]);
 }
 
 /// The acts in the audit ledger, in order.

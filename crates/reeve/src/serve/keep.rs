@@ -120,8 +120,10 @@ fn told(error: reeve_ledger::Error) -> KeepError {
     }
 }
 
-/// Whether the data folder's disk has room. Intake stops while some is left, so that what was taken can still be read, indexed and sealed.
+/// Whether the data folder's disk has room. As it fills, the reading waits first (it can be made again), then nothing more is taken, while there
+/// is still room to seal what was; the audit log goes on to the last byte and then from its own reserve.
 pub(crate) struct Space {
+    tight: AtomicBool,
     lacking: AtomicBool,
     free_bytes: AtomicU64,
     reserve_bytes: Option<u64>,
@@ -129,7 +131,12 @@ pub(crate) struct Space {
 
 impl Space {
     pub(crate) fn new(reserve_bytes: Option<u64>) -> Arc<Self> {
-        Arc::new(Self { lacking: AtomicBool::new(false), free_bytes: AtomicU64::new(u64::MAX), reserve_bytes })
+        Arc::new(Self {
+            tight: AtomicBool::new(false),
+            lacking: AtomicBool::new(false),
+            free_bytes: AtomicU64::new(u64::MAX),
+            reserve_bytes,
+        })
     }
 
     /// Looks at the disk.
@@ -139,6 +146,14 @@ impl Space {
         let reserve =
             self.reserve_bytes.unwrap_or_else(|| (disk.f_blocks.saturating_mul(disk.f_frsize) / 50).min(RESERVE_BYTES_MAX));
         self.free_bytes.store(free, Relaxed);
+        let tight = free < reserve.saturating_mul(2);
+        if self.tight.swap(tight, Relaxed) != tight {
+            if tight {
+                tracing::warn!(free, reserve, "the disk fills: the reading waits, so that its room is left to the record");
+            } else {
+                tracing::info!(free, "the reading goes on");
+            }
+        }
         let lacking = free < reserve;
         if self.lacking.swap(lacking, Relaxed) != lacking {
             if lacking {
@@ -152,6 +167,20 @@ impl Space {
     /// Free bytes, if they are too few.
     pub(crate) fn lacking(&self) -> Option<u64> {
         self.lacking.load(Relaxed).then(|| self.free_bytes.load(Relaxed))
+    }
+
+    /// Whether the reading has to wait.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.tight.load(Relaxed)
+    }
+
+    /// What waits for space, in words.
+    pub(crate) fn pressure(&self) -> Option<&'static str> {
+        match (self.tight.load(Relaxed), self.lacking.load(Relaxed)) {
+            (_, true) => Some("the disk is nearly full: nothing is taken and nothing is read until there is space"),
+            (true, false) => Some("the disk fills: records are taken and sealed, the reading waits until there is space"),
+            (false, false) => None,
+        }
     }
 
     /// Free bytes at the last look.

@@ -133,10 +133,12 @@ impl Reading {
         self.progress.clone()
     }
 
-    /// Follows the ledger until `stop` turns true, then reads to the end and writes everything to files.
-    pub(crate) fn run(mut self, stop: &AtomicBool) {
+    /// Follows the ledger until `stop` turns true, then reads to the end and writes everything to files. Waits while the disk is `tight`.
+    pub(crate) fn run(mut self, stop: &AtomicBool, tight: impl Fn() -> bool) {
         while !stop.load(Relaxed) {
-            if !self.round() {
+            if tight() {
+                std::thread::sleep(TICK);
+            } else if !self.round() {
                 self.ledger.wait_for(self.next, TICK);
             }
         }
