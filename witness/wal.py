@@ -61,7 +61,7 @@ def scan_wal(content, seed, complete):
             records, lost = first, lost + first - records
         pending = group(at, length, first, count) if kind == 1 else pending
         at += length
-    if complete is not None or not pending[2]:
+    if records < complete if complete is not None else not pending[2]:
         settle()
     if complete is not None and complete > records:
         damage.append(f"it ends at record {records}, the next file says {complete}")

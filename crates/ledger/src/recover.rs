@@ -73,12 +73,16 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, Error> {
     Ok(Opened { state, log, outside, recovery, reserve, lock, last_statement: statements.last, epoch: epoch + 1, records_before })
 }
 
-/// Makes the folders, durable with their names. Those of the folders above are made durable each time: an earlier process may have made
-/// them and not lived to do it, and whatever is stored below would go with them.
+/// Makes the folders, durable with the names above and in them. That is done each time: an earlier process may have made or moved something and
+/// not lived to do it. What is decided from then on, as the removal of a file that a checkpoint makes superfluous, must not outlive its reason.
 fn create_folders(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
     for folder in ["", "keys", "log", "segments", "wal"] {
         let path = dir.join(folder);
         disk.create_dir(&path).map_err(|error| Error::io("create", &path, error))?;
+    }
+    for folder in ["keys", "log", "segments", "wal"] {
+        let path = dir.join(folder);
+        disk.sync_dir(&path).map_err(|error| Error::io("write", &path, error))?;
     }
     for folder in dir.ancestors() {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

@@ -312,8 +312,12 @@ fn expected(scan: &Scan, last: &Option<(u64, u32, Vec<Place>, Option<String>)>) 
 }
 
 fn finish(scan: &mut Scan, mut last: Option<(u64, u32, Vec<Place>, Option<String>)>, complete: Option<u32>) {
-    let unfinished = last.as_ref().is_some_and(|(_, _, _, problem)| problem.is_some());
-    if unfinished && complete.is_none() {
+    let cut = match complete {
+        // It lies past what the next file's head counts: its writing failed, and the cut was lost with the power.
+        Some(records) => scan.places.len() >= records as usize,
+        None => last.as_ref().is_some_and(|(_, _, _, problem)| problem.is_some()),
+    };
+    if cut {
         if let Some((offset, count, ..)) = last {
             scan.torn = Some((offset, count));
             scan.end = offset;

@@ -1,14 +1,15 @@
 //! Attacks on a sealed store by somebody with root on its machine, and what catches each of them, offline.
 //!
 //! Each attack names the weakest evidence that catches it; that weaker evidence does not is asserted too, so that nobody trusts a store alone for more
-//! than it can show. `Own`: nothing but the folder. `Key`: the public key, noted when the ledger was made. `Checkpoint`: one signed checkpoint that was
-//! kept elsewhere, as it is in every proof.
+//! than it can show. `Own`: nothing but the folder. `Key`: the public key, noted when the ledger was made. `Root`: that of the first key epoch too.
+//! `Checkpoint`: one signed checkpoint that was kept elsewhere, as it is in every proof. The attacker has every key on the machine.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -21,9 +22,10 @@ use sha2::{Digest, Sha256};
 enum Evidence {
     Own,
     Key,
+    Root,
     Checkpoint,
 }
-use Evidence::{Checkpoint, Key, Own};
+use Evidence::{Checkpoint, Key, Own, Root};
 
 type Attack = (&'static str, Evidence, fn(&Store));
 
@@ -38,6 +40,7 @@ struct Store {
 /// What was kept elsewhere.
 struct Kept {
     key: VerifierKey,
+    root: VerifierKey,
     /// From when the log covered three of its four segments.
     checkpoint: String,
 }
@@ -65,7 +68,7 @@ fn append(ledger: &Ledger, batch: Batch) {
 /// Four sealed segments, and a fifth that is only in the write-ahead log, in two groups.
 fn build(root: &Path) -> Kept {
     let dir = root.join("ledger");
-    let ledger = Ledger::open(&dir, Options::new(ORIGIN)).unwrap();
+    let ledger = Ledger::open(&dir, options()).unwrap();
     let mut checkpoint = String::new();
     for segment in 0..4 {
         append(&ledger, batch(segment));
@@ -79,7 +82,13 @@ fn build(root: &Path) -> Kept {
     append(&ledger, batch(4));
     append(&ledger, batch(5));
     append(&ledger, batch(6));
-    Kept { key: ledger.verifier_key(), checkpoint }
+    let root = VerifierKey::parse(fs::read_to_string(dir.join("keys/root.vkey")).unwrap().trim()).unwrap();
+    Kept { key: ledger.verifier_key(), root, checkpoint }
+}
+
+/// Keys live for an hour: longer than the test.
+fn options() -> Options {
+    Options { epoch: Some(Duration::from_secs(3600)), ..Options::new(ORIGIN) }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -146,9 +155,12 @@ impl Store {
 
     /// Writes the log anew over `entries`, under a checkpoint signed with the keys in the folder.
     fn sign_log(&self, entries: &[String]) {
+        self.sign_log_at(entries, &self.checkpoint_lines()[3]);
+    }
+
+    fn sign_log_at(&self, entries: &[String], time: &str) {
         self.write_tiles(entries);
         let leaves: Vec<_> = entries.iter().map(|entry| leaf_hash(entry.as_bytes())).collect();
-        let time = self.checkpoint_lines()[3].clone();
         let root = STANDARD.encode(tree::root(&leaves));
         self.sign(&format!("{ORIGIN}\n{}\n{root}\n{time}\n", entries.len()));
     }
@@ -191,7 +203,7 @@ impl Store {
     fn forge(&self, segments: Vec<Batch>) {
         let forged = self.dir.with_extension("forged");
         copy(&self.path("keys"), &forged.join("keys"));
-        let ledger = Ledger::open(&forged, Options::new(ORIGIN)).unwrap();
+        let ledger = Ledger::open(&forged, options()).unwrap();
         for batch in segments {
             append(&ledger, batch);
             ledger.seal_now().unwrap();
@@ -199,6 +211,21 @@ impl Store {
         drop(ledger);
         fs::remove_dir_all(&self.dir).unwrap();
         fs::rename(forged, &self.dir).unwrap();
+    }
+
+    /// What the folder holds, changed, and put under its own log by the keys of the day: the epoch goes on as if nothing had been.
+    fn forge_within_epoch(&self, edit: impl FnOnce(&mut Vec<Batch>)) {
+        let other = Store::new(self.dir.parent().unwrap());
+        other.forge_edited(edit);
+        let is_batch = |entry: &String| Statement::parse(entry).is_some();
+        let (kept, forged) =
+            (self.entries().into_iter().filter(|entry| !is_batch(entry)), other.entries().into_iter().filter(is_batch));
+        let entries: Vec<String> = kept.chain(forged).collect();
+        for folder in ["segments", "wal"] {
+            fs::remove_dir_all(self.path(folder)).unwrap();
+            copy(&other.path(folder), &self.path(folder));
+        }
+        self.sign_log_at(&entries, &other.checkpoint_lines()[3]);
     }
 
     /// What the folder holds, changed, and forged.
@@ -211,6 +238,7 @@ impl Store {
     fn report(&self, kept: &Kept, evidence: Evidence) -> Report {
         let options = VerifyOptions {
             key: (evidence >= Key).then(|| kept.key.clone()),
+            root: (evidence >= Root).then(|| kept.root.clone()),
             against: if evidence >= Checkpoint { vec![kept.checkpoint.clone()] } else { Vec::new() },
             ..VerifyOptions::default()
         };
@@ -440,31 +468,34 @@ const OWN_KEY: &[Attack] = &[
 
 /// Attacks with the stolen key and Reeve itself: the store verifies, and only what was kept elsewhere shows that it was another.
 const STOLEN_KEY: &[Attack] = &[
-    ("alter a record and all above it", Checkpoint, |s| s.forge_edited(|segments| segments[1][2].1 = "nothing happened".into())),
-    ("alter the first record", Checkpoint, |s| s.forge_edited(|segments| segments[0][0].1 = "nothing happened".into())),
-    ("leave a record out", Checkpoint, |s| s.forge_edited(|segments| drop(segments[1].remove(2)))),
-    ("slip a record in", Checkpoint, |s| s.forge_edited(|segments| segments[1].insert(2, ("host0".into(), "planted".into())))),
-    ("swap two records", Checkpoint, |s| s.forge_edited(|segments| segments[1].swap(2, 4))),
-    ("move a record to another batch", Checkpoint, |s| {
+    ("alter a record and all above it", Root, |s| s.forge_edited(|segments| segments[1][2].1 = "nothing happened".into())),
+    ("alter the first record", Root, |s| s.forge_edited(|segments| segments[0][0].1 = "nothing happened".into())),
+    ("leave a record out", Root, |s| s.forge_edited(|segments| drop(segments[1].remove(2)))),
+    ("slip a record in", Root, |s| s.forge_edited(|segments| segments[1].insert(2, ("host0".into(), "planted".into())))),
+    ("swap two records", Root, |s| s.forge_edited(|segments| segments[1].swap(2, 4))),
+    ("move a record to another batch", Root, |s| {
         s.forge_edited(|segments| {
             let moved = segments[1].remove(2);
             segments[2].push(moved);
         })
     }),
-    ("say that another host sent it", Checkpoint, |s| s.forge_edited(|segments| segments[1][2].0 = "host9".into())),
-    ("leave a batch out", Checkpoint, |s| s.forge_edited(|segments| drop(segments.remove(1)))),
-    ("slip a batch in", Checkpoint, |s| s.forge_edited(|segments| segments.insert(1, vec![("host0".into(), "planted".into())]))),
-    ("join two batches", Checkpoint, |s| {
+    ("say that another host sent it", Root, |s| s.forge_edited(|segments| segments[1][2].0 = "host9".into())),
+    ("leave a batch out", Root, |s| s.forge_edited(|segments| drop(segments.remove(1)))),
+    ("slip a batch in", Root, |s| s.forge_edited(|segments| segments.insert(1, vec![("host0".into(), "planted".into())]))),
+    ("join two batches", Root, |s| {
         s.forge_edited(|segments| {
             let second = segments.remove(2);
             segments[1].extend(second);
         })
     }),
-    ("receive everything anew today", Checkpoint, |s| s.forge_edited(|_| ())),
-    ("forge only the end of what the checkpoint covers", Checkpoint, |s| {
-        s.forge_edited(|segments| segments[2][5].1 = "x".into())
+    ("receive everything anew today", Root, |s| s.forge_edited(|_| ())),
+    ("forge only the end of what the checkpoint covers", Root, |s| s.forge_edited(|segments| segments[2][5].1 = "x".into())),
+    ("wipe the log and start anew", Root, |s| s.forge(vec![vec![("host".into(), "hello".into())]])),
+    ("alter a record and all above it, within the epoch", Checkpoint, |s| {
+        s.forge_within_epoch(|segments| segments[1][2].1 = "nothing happened".into())
     }),
-    ("wipe the log and start anew", Checkpoint, |s| s.forge(vec![vec![("host".into(), "hello".into())]])),
+    ("leave a record out, within the epoch", Checkpoint, |s| s.forge_within_epoch(|segments| drop(segments[1].remove(2)))),
+    ("leave a batch out, within the epoch", Checkpoint, |s| s.forge_within_epoch(|segments| drop(segments.remove(1)))),
     ("roll everything back to an older copy", Checkpoint, |s| {
         fs::remove_dir_all(&s.dir).unwrap();
         copy(&s.older, &s.dir);
@@ -472,7 +503,7 @@ const STOLEN_KEY: &[Attack] = &[
     ("roll back and go on with other records", Checkpoint, |s| {
         fs::remove_dir_all(&s.dir).unwrap();
         copy(&s.older, &s.dir);
-        let ledger = Ledger::open(&s.dir, Options::new(ORIGIN)).unwrap();
+        let ledger = Ledger::open(&s.dir, options()).unwrap();
         for segment in 2..5 {
             append(&ledger, vec![("host0".into(), format!("instead of {segment}"))]);
             ledger.seal_now().unwrap();
@@ -508,7 +539,7 @@ const STOLEN_KEY: &[Attack] = &[
 fn every_attack_is_caught_by_the_evidence_named() {
     let root = tempfile::tempdir().unwrap();
     let kept = build(root.path());
-    for evidence in [Own, Key, Checkpoint] {
+    for evidence in [Own, Key, Root, Checkpoint] {
         let report = Store::new(root.path()).report(&kept, evidence);
         assert!(report.is_intact(), "unharmed, with {evidence:?}: {:#?}", report.faults);
     }
@@ -521,7 +552,7 @@ fn every_attack_is_caught_by_the_evidence_named() {
         if report.is_intact() {
             missed.push(format!("{name}: not caught with {evidence:?}"));
         }
-        for weaker in [Own, Key].into_iter().filter(|weaker| *weaker < evidence) {
+        for weaker in [Own, Key, Root].into_iter().filter(|weaker| *weaker < evidence) {
             let report = store.report(&kept, weaker);
             if !report.is_intact() {
                 missed.push(format!("{name}: caught with {weaker:?} already: {:?}", report.faults.first()));

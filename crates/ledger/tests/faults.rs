@@ -5,6 +5,10 @@ mod support;
 
 use std::{path::Path, sync::Arc};
 
+use reeve_ledger::{
+    Disk,
+    wal::{HEADER_LENGTH, Header, scan},
+};
 use reeve_ledger::{Ledger, NewRecord, Options, Report, VerifyOptions, verify};
 use reeve_record::{RecordId, Transport};
 use support::{Fault, MemoryDisk, Reboot};
@@ -268,4 +272,26 @@ fn a_flipped_bit_costs_at_most_its_own_group() {
 fn either_copy_of_the_head_is_enough() {
     assert_eq!(rot(|bytes| bytes[..2048].fill(0)).1, []);
     assert_eq!(rot(|bytes| bytes[2048..4096].fill(0)).1, []);
+}
+
+/// A write failed, was cut off again, and the segment ended; then a power cut kept the bytes and lost the cut.
+#[test]
+fn a_group_past_what_the_next_file_counts_was_never_acknowledged() {
+    let disk = MemoryDisk::default();
+    let ledger = open(&disk).unwrap();
+    let mut client = Client::default();
+    client.append(&ledger, 4);
+    client.append(&ledger, 5);
+    drop(ledger);
+    let path = Path::new("/ledger/wal/00000000.wal");
+    for left in [0, 1, 30, 200] {
+        disk.edit(path, |bytes| bytes.truncate(bytes.len() - left));
+        let file = disk.open(path).unwrap();
+        let mut head = vec![0; HEADER_LENGTH];
+        file.read_at(&mut head, 0).unwrap();
+        let header = Header::decode(&head).unwrap();
+        let found = scan(&*file, &header, Some(4)).unwrap();
+        assert_eq!((found.places.len(), &found.damage[..]), (4, &[][..]), "{left} bytes less");
+        assert!(found.places.iter().all(|place| place.length > 0));
+    }
 }

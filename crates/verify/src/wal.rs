@@ -175,8 +175,12 @@ fn scan(files: &dyn Files, name: &str, head: &Head, complete: Option<u32>) -> io
         }
         at += frame.length;
     }
-    // A group that is not whole, with nothing behind it, was never acknowledged.
-    if complete.is_some() || last.as_ref().is_some_and(|group| group.problem.is_none()) {
+    // A group that is not whole, with nothing behind it, was never acknowledged; nor was one past what the next file counts.
+    let acknowledged = match complete {
+        Some(records) => found.records < records,
+        None => last.as_ref().is_some_and(|group| group.problem.is_none()),
+    };
+    if acknowledged {
         found.settle(&mut last);
     }
     if let Some(records) = complete.filter(|records| *records > found.records) {

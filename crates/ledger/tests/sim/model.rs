@@ -175,6 +175,9 @@ impl Model {
                     all.extend(read);
                 }
                 Err(Error::Segment { segment, .. }) if self.lied => next = RecordId { segment: segment + 1, index: 0 },
+                Err(Error::Io { .. }) if self.lied && next.segment < ledger.durable_end().segment => {
+                    next = RecordId { segment: next.segment + 1, index: 0 };
+                }
                 Err(error) => return Err(format!("reading on from {next}: {error}")),
             }
         }

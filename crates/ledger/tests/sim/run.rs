@@ -77,6 +77,8 @@ impl World {
             segment_bytes: 2000 + random.below(30_000),
             seal_after: Duration::from_secs(1 + random.below(60)),
             heartbeat: Duration::from_secs(1 + random.below(60)),
+            // Half of the ledgers change their keys, so often that most runs see it.
+            epoch: random.chance(1, 2).then(|| Duration::from_secs(20 + random.below(200))),
             disk: Arc::new(disk.clone()),
             clock: clock.clone(),
             rng,

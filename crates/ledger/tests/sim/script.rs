@@ -26,6 +26,8 @@ pub struct Life {
 pub enum End {
     Kill,
     PowerCut,
+    /// The next process sees what only the page cache holds, and then the power fails.
+    KillThenPowerCut,
 }
 
 impl Life {
@@ -34,6 +36,7 @@ impl Life {
         let clock = Arc::new(SimClock::new());
         let options = Options {
             heartbeat: Duration::from_secs(10),
+            epoch: Some(Duration::from_secs(15)),
             disk: Arc::new(disk.clone()),
             clock: clock.clone(),
             rng: Arc::new(SimRng::new(7)),
@@ -94,6 +97,11 @@ impl Life {
         match end {
             End::Kill => self.disk.kill(),
             End::PowerCut => self.disk.cut_power(),
+            End::KillThenPowerCut => {
+                self.disk.kill();
+                drop(self.open()?);
+                self.disk.cut_power();
+            }
         }
         let before = self.verify()?;
         let (ledger, mut turns) = self.open()?;
@@ -134,11 +142,11 @@ impl Life {
 /// Fails call `at` in one way; false once the script has no such call.
 pub fn fail_call(at: u64, way: Way) -> Result<bool, String> {
     let mut met = false;
-    // One script for both ends: what the clients were told is the same.
+    // One script for all ends: what the clients were told is the same.
     let mut lived = Life::new();
     lived.disk.fail_call(at, way);
     drop(lived.script());
-    for end in [End::Kill, End::PowerCut] {
+    for end in [End::Kill, End::PowerCut, End::KillThenPowerCut] {
         let mut life = lived.fork();
         met = life.disk.calls() > at;
         life.disk.heal();
