@@ -39,7 +39,7 @@ const PARTS: [Part; 9] = [
         unit: "kill -9 of `reeve serve` under load over HTTP",
         test: ["kill_loop", "what_was_acknowledged_survives_every_kill"],
         amount: "REEVE_KILL_CYCLES",
-        ci: 40,
+        ci: 10,
         full: 10_000,
     },
     Part {
@@ -55,7 +55,7 @@ const PARTS: [Part; 9] = [
         unit: "seeds of the simulator",
         test: ["sim", "nothing_acknowledged_is_lost_or_altered_unnamed"],
         amount: "REEVE_SIM_SEEDS",
-        ci: 2_000,
+        ci: 400,
         full: 200_000,
     },
     Part {
@@ -71,7 +71,7 @@ const PARTS: [Part; 9] = [
         unit: "single-bit flips of a sealed store of 256 KiB",
         test: ["flips", "every_flipped_bit_is_found_and_traced"],
         amount: "REEVE_FLIPS",
-        ci: 20_000,
+        ci: 2_000,
         full: u64::MAX,
     },
     Part {

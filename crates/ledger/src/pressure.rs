@@ -55,7 +55,8 @@ impl Reserve {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(Error::io("open", &reserve.path(), error)),
         };
-        if have == bytes {
+        // Who opens without a reserve, as a command beside the server's configuration does, leaves one that is there as it is.
+        if have == bytes || bytes == 0 {
             return Ok(reserve);
         }
         match reserve.set_aside(bytes) {

@@ -298,7 +298,8 @@ fn a_restart_gives_the_same_rows_none_doubled_and_every_proof_holds() {
     let kept = file("kept", &checkpoint);
     reeve(["ledger", "verify", "--against", &kept, "--data", data_of(&data)]).ended(0);
     let other = file("other", &checkpoint.replacen("time 2", "time 1", 1));
-    reeve(["ledger", "verify", "--against", &other, "--data", data_of(&data)]).ended(4).says(&["LEDGER-035"]);
+    let against = reeve(["ledger", "verify", "--against", &other, "--data", data_of(&data)]).ended(4);
+    assert!(against.stdout.contains("LEDGER-035"), "{}", against.stdout);
 }
 
 /// The acts in the audit ledger, in order.
