@@ -17,7 +17,7 @@ cargo xtask COMMAND
 
   demo [--check] [--dev]   build Reeve, keep the recorded scenario, find the attack in it, tell its story, open the console;
                            --check does it headless and fails unless every step of truth.json is told; --dev uses a debug build
-  test [--no-install]      everything CI runs: console, workspace tests, real clients, the demo's check, the console in Chromium
+  test [--no-install]      everything CI runs: console, workspace tests, real clients, torture --ci, the demo's check, the console in Chromium
   check                    format, lints, tree rules, dependency policy
   bench NAME               figures: ledger, decode, ocsf, detect, lake, scan, serve (each says what it wants)
   torture --ci | --full    injuries that nothing acknowledged may be lost to: kills, simulated machines, every failing call, flipped bits, attacks;
