@@ -5,6 +5,7 @@ mod alerts; // the queue
 mod error; // refusals
 mod events; // search, histogram, fields, one event
 mod evidence; // state, verification and proof of a record
+mod health; // health and metrics, for monitoring
 mod incidents; // reconstruct, list, read
 mod session; // who is asking
 pub mod shapes; // what the answers look like
@@ -74,7 +75,9 @@ fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(alerts::alert, alerts::change))
         .routes(routes!(incidents::incidents, incidents::reconstruct))
         .routes(routes!(incidents::incident))
-        .routes(routes!(status::status));
+        .routes(routes!(status::status))
+        .routes(routes!(health::health))
+        .routes(routes!(health::metrics));
     OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", api).split_for_parts()
 }
 

@@ -72,7 +72,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults for a log named `origin`: 64 MiB, 131,072 records or 60 s a segment, a checkpoint each minute, one key, no witnesses.
+    /// The defaults for a log named `origin`: 64 MiB, 131,072 records or 60 s a segment, a checkpoint each minute, a key each hour, no witnesses.
     pub fn new(origin: impl Into<String>) -> Self {
         Self {
             origin: origin.into(),
@@ -82,7 +82,7 @@ impl Options {
             heartbeat: Duration::from_secs(60),
             reserve: 0,
             priority: Priority::Record,
-            epoch: None,
+            epoch: Some(Duration::from_secs(3600)),
             policy: None,
             witness_patience: Duration::from_secs(10),
             time_stampers: Vec::new(),
@@ -429,6 +429,14 @@ impl Ledger {
     /// One past the last durable record.
     pub fn durable_end(&self) -> RecordId {
         *self.inner.durable.lock()
+    }
+
+    /// How many places of durable records there are from `next` on, those of lost records included.
+    pub fn count_from(&self, next: RecordId) -> u64 {
+        let state = self.inner.state.read();
+        let counts = state.sealed.iter().map(|sealed| sealed.records).chain(state.unsealed.iter().map(|wal| wal.records()));
+        let later = counts.skip(next.segment as usize).map(u64::from).sum::<u64>();
+        later.saturating_sub(u64::from(next.index))
     }
 
     /// Waits until something past `end` is durable, or `timeout`; returns the end then.

@@ -91,7 +91,7 @@ impl Folder {
             );
             return Err(Failure::new(USAGE, message));
         }
-        Self::open(dir, ORIGIN)
+        Self::open(dir, &origin_of(dir).unwrap_or_else(|| ORIGIN.to_owned()))
     }
 
     /// Whoever runs this command.
@@ -123,6 +123,13 @@ impl LedgerSettings {
 
 /// Set aside for the audit log: some ten thousand acts.
 const AUDIT_RESERVE_BYTES: u64 = 8 << 20;
+
+/// The name that the folder's own key gives its logs, without the part that tells record and audit apart.
+fn origin_of(dir: &Path) -> Option<String> {
+    let key = std::fs::read_to_string(dir.join("ledger/keys/checkpoint.vkey")).ok()?;
+    let name = key.split('+').next()?;
+    Some(name.strip_suffix("/record")?.to_owned())
+}
 
 /// The name of a log nobody named.
 pub(crate) const ORIGIN: &str = "reeve.local";

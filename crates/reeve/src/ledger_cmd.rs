@@ -118,7 +118,7 @@ pub(crate) struct Checkpoint {
   REEVE_REQUESTER_PASSWORD=... REEVE_APPROVER_PASSWORD=... reeve ledger fork --data DIR --requester ana --approver ben --reason '...'
 
 Both are accounts of this folder and give their passwords in REEVE_REQUESTER_PASSWORD and REEVE_APPROVER_PASSWORD. The server must be
-stopped. Note the hash it prints: the record verifies only for those who give it. Witnesses' operators take their record back by hand.")]
+stopped. Note each hash it prints: the logs verify only for those who give them. Witnesses' operators take their record back by hand.")]
 pub(crate) struct Fork {
     /// Data folder
     #[arg(long, value_name = "DIR")]
@@ -160,8 +160,9 @@ fn check_folder(args: &Verify) -> Result<(), Failure> {
         if !dir.is_dir() {
             return Err(Failure::new(USAGE, format!("`{}` has no `{name}`: it is no data folder", args.data.display())));
         }
-        // What is given from outside is the record's; the audit log has its own.
-        let options = if name == "ledger" { record.clone() } else { VerifyOptions::default() };
+        // What is given from outside is the record's; the audit log has its own, but for the forks: one ceremony may let both go on.
+        let audit = || VerifyOptions { forks: record.forks.clone(), ..VerifyOptions::default() };
+        let options = if name == "ledger" { record.clone() } else { audit() };
         faults += check_ledger(name, &dir, &options, Format::or_default(args.format))?;
     }
     if faults == 0 {
@@ -243,8 +244,18 @@ fn fork(args: &Fork) -> Result<(), Failure> {
         access.session(act, name).map_err(|error| refused(&error))?;
     }
     let fork = ledger.fork(&authority).map_err(|error| refused(&error))?;
+    // The audit log of a restored folder stands still as the record does: the same two people, the same reason. Where it goes on, there is nothing to do.
+    match access.audit().fork(&authority) {
+        Ok(fork) => show_fork("audit", &fork)?,
+        Err(reeve_ledger::Error::Fork { .. }) => {}
+        Err(error) => return Err(refused(&error)),
+    }
+    show_fork("ledger", &fork)
+}
+
+fn show_fork(log: &str, fork: &reeve_ledger::ForkStatement) -> Result<(), Failure> {
     output::json(&json!({
-        "fork": hex::encode(fork.leaf_hash()), "size": fork.size, "lost": fork.lost, "at": fork.at,
+        "log": log, "fork": hex::encode(fork.leaf_hash()), "size": fork.size, "lost": fork.lost, "at": fork.at,
         "root": STANDARD.encode(fork.root), "requester": fork.requester, "approver": fork.approver, "reason": fork.reason,
     }))
 }
@@ -311,7 +322,7 @@ fn read_checkpoint(path: &Path) -> Result<String, Failure> {
         .map_err(|error| Failure::new(USAGE, format!("cannot read the checkpoint `{}`: {error}", path.display())))
 }
 
-fn read_key(path: &Path) -> Result<VerifierKey, Failure> {
+pub(crate) fn read_key(path: &Path) -> Result<VerifierKey, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::new(USAGE, format!("cannot read the key `{}`: {error}", path.display())))?;
     VerifierKey::parse(text.trim())

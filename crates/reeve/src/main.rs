@@ -1,6 +1,8 @@
 //! The `reeve` command: arguments, configuration, wiring. Everything it does lives in the crates below it.
+mod backup;
 mod client;
 mod decode_cmd;
+mod doctor;
 mod exit;
 mod folder;
 mod incident_cmd;
@@ -58,6 +60,12 @@ enum Command {
     /// Verify the record, prove one of its records, show its checkpoint
     #[command(subcommand)]
     Ledger(ledger_cmd::Command),
+    /// Say what is wrong with an installation and what to do about it
+    Doctor(doctor::Args),
+    /// Copy a data folder, while a server runs on it too, so that it can be restored
+    Backup(backup::Args),
+    /// Make a data folder out of a backup
+    Restore(backup::RestoreArgs),
     /// Print the HTTP API's description as OpenAPI 3.1 JSON
     #[command(after_help = "Examples:\n  reeve openapi > openapi.json")]
     Openapi,
@@ -91,6 +99,9 @@ fn main() -> ExitCode {
         Command::Incident(command) => exit::of(incident_cmd::run(command)),
         Command::Alert(command) => exit::of(incident_cmd::alerts(command)),
         Command::Ledger(command) => exit::of(ledger_cmd::run(command)),
+        Command::Doctor(args) => exit::of(doctor::run(args)),
+        Command::Backup(args) => exit::of(backup::run(&args)),
+        Command::Restore(args) => exit::of(backup::restore(&args)),
         Command::Openapi => exit::of(output::text(&reeve_api::openapi_json())),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -168,7 +168,7 @@ impl Server {
         let counters = move || {
             serde_json::json!({
                 "ledger": ledger.status(), "lake": lake.status(), "reading": progress.line(), "intake": sources.snapshot(),
-                "rules": loaded, "disk_free_bytes": space.free_bytes(), "disk_pressure": space.pressure(),
+                "lag_records": ledger.count_from(progress.next()), "rules": loaded, "disk_free_bytes": space.free_bytes(), "disk_pressure": space.pressure(), "disk_state": space.state(),
             })
         };
         Ok(reeve_api::router(Arc::new(reeve_api::App {

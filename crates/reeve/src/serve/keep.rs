@@ -174,6 +174,15 @@ impl Space {
         self.tight.load(Relaxed)
     }
 
+    /// `ok`; `tight`: the reading waits; `lacking`: nothing is taken.
+    pub(crate) fn state(&self) -> &'static str {
+        match (self.tight.load(Relaxed), self.lacking.load(Relaxed)) {
+            (_, true) => "lacking",
+            (true, false) => "tight",
+            (false, false) => "ok",
+        }
+    }
+
     /// What waits for space, in words.
     pub(crate) fn pressure(&self) -> Option<&'static str> {
         match (self.tight.load(Relaxed), self.lacking.load(Relaxed)) {

@@ -66,6 +66,11 @@ pub(crate) struct ProgressLine {
 }
 
 impl Progress {
+    /// The next record to read.
+    pub(crate) fn next(&self) -> RecordId {
+        RecordId::unpack(self.position.load(Relaxed))
+    }
+
     pub(crate) fn line(&self) -> ProgressLine {
         ProgressLine {
             records: self.records.load(Relaxed),
@@ -73,7 +78,7 @@ impl Progress {
             findings: self.findings.load(Relaxed),
             problems: self.problems.load(Relaxed),
             unreadable_segments: self.unreadable_segments.load(Relaxed),
-            position: RecordId::unpack(self.position.load(Relaxed)),
+            position: self.next(),
         }
     }
 }

@@ -1,0 +1,235 @@
+//! Health, metrics, doctor, backup and restore from outside, as an administrator meets them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it is wrong")]
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use reeve_access::{Accounts, Role};
+use serde_json::Value;
+use support::{Client, Server, reeve, reeve_with};
+
+const ANA: &str = "a long password of ana";
+const BEN: &str = "a long password of ben";
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn metric(metrics: &str, name: &str) -> Option<f64> {
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn health_and_metrics_tell_strangers_counts_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data, &[]);
+    let (status, _) = server.ingest("secretive", "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n");
+    assert_eq!(status, 200);
+    let stranger = Client::new(&server);
+    let began = Instant::now();
+    let metrics = loop {
+        let (status, metrics) = stranger.text("/metrics", &[]);
+        assert_eq!(status, 200);
+        if metric(&metrics, "reeve_reading_events_total") == Some(3.0) || began.elapsed() > Duration::from_secs(10) {
+            break metrics;
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    for (name, value) in [
+        ("reeve_record_records_total", 3.0),
+        ("reeve_intake_records_total", 3.0),
+        ("reeve_reading_events_total", 3.0),
+        ("reeve_reading_lag_records", 0.0),
+        ("reeve_record_read_only", 0.0),
+    ] {
+        assert_eq!(metric(&metrics, name), Some(value), "{name}\n{metrics}");
+    }
+    assert!(metric(&metrics, "reeve_audit_records_total").is_some());
+    assert!(!metrics.contains("secretive"), "a source is named:\n{metrics}");
+    check_exposition(&metrics);
+
+    let (status, health) = stranger.text("/health", &[]);
+    let health: Value = serde_json::from_str(&health).unwrap();
+    assert_eq!((status, &health["status"]), (200, &Value::from("ok")), "{health}");
+    assert_eq!(health["stored"]["records"], 3);
+    assert_eq!(health["lag"]["records"], 0);
+    assert!(!health.to_string().contains("secretive"));
+    assert_eq!(stranger.text("/status", &[]).0, 401);
+}
+
+/// Every line is a comment or a sample; each metric has its help and type before it, once, and counters end in `_total`.
+fn check_exposition(metrics: &str) {
+    let mut kinds: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in metrics.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(kinds.insert(name, kind).is_none(), "{name} twice");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+        } else if !line.starts_with("# HELP ") {
+            let (sample, value) = line.rsplit_once(' ').unwrap();
+            let name = sample.split('{').next().unwrap();
+            assert!(kinds.contains_key(name), "{line}");
+            value.parse::<f64>().unwrap();
+        }
+    }
+}
+
+#[test]
+fn doctor_names_what_is_wrong_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    reeve(["doctor"]).ended(3).says(&["nothing to look at"]);
+    reeve(["doctor", "--data", text(&data)]).ended(2);
+    let server = Server::start(&data, &[]);
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    let ran = reeve(["doctor", "--data", text(&data), "--server", &server.console]).ended(0);
+    let checks = ran.lines();
+    let found = |check: &str| checks.iter().find(|line| line["check"] == check).unwrap_or_else(|| panic!("no {check} in {checks:?}"));
+    assert_eq!(found("first account")["state"], "warning");
+    assert_eq!(found("permissions")["state"], "warning");
+    assert!(found("server")["what"].as_str().unwrap().contains(&server.pid().to_string()), "{:?}", found("server"));
+    assert!(checks.iter().any(|line| line["check"] == "server" && line["what"].as_str().unwrap().contains("answers")));
+    server.stop();
+
+    // A key that others may read; a configuration that lets anybody write.
+    let key = data.join("ledger/keys/checkpoint.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let config = folder.path().join("reeve.toml");
+    fs::write(&config, format!("data = \"{}\"\nwatch = [\"/nowhere/at/all\"]\n[http]\naddress = \"0.0.0.0:1\"\n", text(&data))).unwrap();
+    let ran = reeve(["doctor", "--config", text(&config)]).ended(2);
+    for (check, state, word) in [
+        ("permissions", "broken", "checkpoint.key"),
+        ("listeners", "warning", "anybody"),
+        ("watched folders", "broken", "/nowhere/at/all"),
+        ("server", "ok", "none"),
+    ] {
+        let is = |line: &Value| line["check"] == check && line["state"] == state && line["what"].as_str().unwrap().contains(word);
+        assert!(ran.lines().iter().any(is), "{check} {word}: {}", ran.stdout);
+    }
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&config, "watsch = 1\n").unwrap();
+    assert!(reeve(["doctor", "--config", text(&config)]).ended(2).stdout.contains("watsch"));
+
+    // A flipped byte in a sealed segment.
+    reeve(["doctor", "--data", text(&data), "--verify"]).ended(0);
+    let segment = fs::read_dir(data.join("audit/segments")).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.extension().is_some_and(|end| end == "parquet"));
+    let segment = segment.expect("the audit log has a sealed segment after a stop");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    reeve(["doctor", "--data", text(&data), "--verify"]).ended(4).says(&["does not verify"]);
+}
+
+/// Sends until told to stop; gives what was acknowledged, with the time when it was.
+fn load<'s>(server: &'s Server, thread: usize, stop: &'s AtomicBool, kept: &'s Mutex<Vec<(Instant, String)>>) -> impl FnOnce() + 's {
+    move || {
+        for n in 0.. {
+            if stop.load(Relaxed) {
+                return;
+            }
+            let names: Vec<String> = (0..20).map(|k| format!("t{thread}n{n}k{k}")).collect();
+            let lines: String = names.iter().map(|name| format!("{{\"name\":\"{name}\"}}\n")).collect();
+            if server.ingest("load", &lines).0 == 200 {
+                kept.lock().unwrap().extend(names.into_iter().map(|name| (Instant::now(), name)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_backup_made_under_load_holds_all_that_was_acknowledged_before_it_and_goes_on_by_two_hands() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, backup, restored) = (folder.path().join("data"), folder.path().join("backup"), folder.path().join("restored"));
+    let server = Server::start(&data, &[]);
+    let accounts = Accounts::open(&data).unwrap();
+    accounts.create("ana", ANA, &[Role::Administrator]).unwrap();
+    accounts.create("ben", BEN, &[Role::Analyst]).unwrap();
+    drop(accounts);
+    let (stop, kept) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    let mut before = Instant::now();
+    thread::scope(|scope| {
+        for thread in 0..2 {
+            scope.spawn(load(&server, thread, &stop, &kept));
+        }
+        thread::sleep(Duration::from_millis(700));
+        reeve(["backup", "--data", text(&data), "--to", text(&backup)]).ended(0);
+        thread::sleep(Duration::from_millis(700));
+        before = Instant::now();
+        let second = reeve(["backup", "--data", text(&data), "--to", text(&backup)]).ended(0);
+        assert!(second.lines()[0]["record"]["records"].as_u64().unwrap() + second.lines()[0]["record"]["open_records"].as_u64().unwrap() > 0);
+        stop.store(true, Relaxed);
+    });
+    assert_eq!(server.stop(), 0);
+    let secrets: Vec<_> = walkdir(&backup).into_iter().filter(|path| path.contains("epoch-")).collect();
+    assert!(secrets.is_empty(), "keys of the hour are in the backup: {secrets:?}");
+    // A third one after the stop copies only what is new, and other folders are left alone.
+    let third = reeve(["backup", "--data", text(&data), "--to", text(&backup)]).ended(0);
+    assert!(third.lines()[0]["unchanged_files"].as_u64().unwrap() > 0, "{}", third.stdout);
+    reeve(["backup", "--data", text(&data), "--to", text(&data)]).ended(3);
+
+    reeve(["restore", text(&backup), "--data", text(&data)]).ended(3).says(&["not empty"]);
+    reeve(["restore", text(folder.path()), "--data", text(&restored)]).ended(3).says(&["no finished backup"]);
+    let key = data.join("ledger/keys/checkpoint.vkey");
+    reeve(["restore", text(&backup), "--data", text(&restored), "--key", text(&key)]).ended(0);
+    let args = ["ledger", "fork", "--data", text(&restored), "--requester", "ana", "--approver", "ben", "--reason", "the disk failed"];
+    let forked = reeve_with(args, &[("REEVE_REQUESTER_PASSWORD", ANA), ("REEVE_APPROVER_PASSWORD", BEN)]).ended(0);
+    let forks: Vec<String> = forked.lines().iter().map(|line| line["fork"].as_str().unwrap().to_owned()).collect();
+
+    let server = Server::start(&restored, &[]);
+    let client = Client::signed_in(&server, &data);
+    let wanted: Vec<String> = kept.into_inner().unwrap().into_iter().filter(|(at, _)| *at < before).map(|(_, name)| name).collect();
+    assert!(wanted.len() > 100, "only {} were acknowledged", wanted.len());
+    let began = Instant::now();
+    let missing = loop {
+        let (status, rows) = client.text("/search", &[("q", "source:http/load | stats count by name")]);
+        assert_eq!(status, 200, "{rows}");
+        let missing = wanted.iter().filter(|name| !rows.contains(&format!("\"{name}\""))).count();
+        if missing == 0 || began.elapsed() > Duration::from_secs(30) {
+            break missing;
+        }
+        thread::sleep(Duration::from_millis(200));
+    };
+    assert_eq!(missing, 0, "of {}", wanted.len());
+    assert_eq!(server.stop(), 0);
+    let mut verify = vec!["ledger", "verify", "--data", text(&restored)];
+    forks.iter().for_each(|fork| verify.extend(["--fork", fork]));
+    reeve(verify).ended(0);
+}
+
+fn walkdir(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(walkdir(&path)) } else { found.push(path.to_string_lossy().into_owned()) }
+    }
+    found
+}
+
+#[test]
+fn a_damaged_backup_is_not_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
+    let input = folder.path().join("app.log");
+    fs::write(&input, "one\ntwo\nthree\n").unwrap();
+    reeve(["ingest", text(&input), "--data", text(&data)]).ended(0);
+    reeve(["backup", "--data", text(&data), "--to", text(&backup)]).ended(0);
+    let segment = backup.join("ledger/segments/00000000.parquet");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[30] ^= 4;
+    fs::write(&segment, bytes).unwrap();
+    let restored = folder.path().join("restored");
+    reeve(["restore", text(&backup), "--data", text(&restored)]).ended(4).says(&["does not verify"]);
+    assert!(!restored.exists());
+}
