@@ -2,7 +2,7 @@
 mod scan;
 mod serve;
 
-use crate::run::{Done, cargo, step};
+use crate::run::{Done, cargo, program, step, target_dir};
 
 /// A part and the example program that measures it.
 const PARTS: &[(&str, &str, &str)] = &[
@@ -22,9 +22,10 @@ pub fn bench(flags: &[&str]) -> Done {
         _ => {}
     }
     let Some((_, package, example)) = PARTS.iter().find(|(part, _, _)| part == name) else { return Err(usage()) };
-    let mut words = vec!["run", "--release", "--locked", "--quiet", "-p", *package, "--example", *example, "--"];
-    words.extend(rest);
-    step(&format!("{name}: cargo {}", words.join(" ")), &mut cargo(&words))
+    // With the binary's own package, so that features and with them the query engine are those of the build that is there.
+    let words = ["build", "--release", "--locked", "-p", "reeve", "-p", *package, "--example", *example];
+    step(&format!("build {example} in release"), &mut cargo(&words))?;
+    step(name, &mut program(target_dir().join("release/examples").join(example), rest))
 }
 
 /// The release build that is measured.
@@ -33,7 +34,7 @@ fn build() -> Done {
 }
 
 /// The value after `--name`.
-fn value<'f>(flags: &[&'f str], name: &str) -> Option<&'f str> {
+pub fn value<'f>(flags: &[&'f str], name: &str) -> Option<&'f str> {
     flags.iter().position(|flag| *flag == name).and_then(|at| flags.get(at + 1)).copied()
 }
 

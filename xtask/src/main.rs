@@ -1,7 +1,8 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`, `torture`, `openapi`.
+//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`, `torture`, `fuzz`, `openapi`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a build command talks to the person at the terminal")]
 mod bench;
 mod demo;
+mod fuzz;
 mod meter;
 mod run;
 mod test;
@@ -23,6 +24,7 @@ cargo xtask COMMAND
   torture --ci | --full    injuries that nothing acknowledged may be lost to: kills, simulated machines, every failing call, flipped bits, attacks;
                            --ci takes minutes, --full hours; both print a table in Markdown
   torture PART [N]         one part N times: kill, server, power, sim, syscalls, flips, sectors, full-disk, attacks
+  fuzz [TARGET…]           the fuzz targets, --seconds N each (60), with the ordinary compiler; --with-lake builds the query engine too
   openapi                  write console/openapi.json from the server's own description
 
 Both demo and test say what they will install before they do.";
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Some("check") => test::check(),
         Some("bench") => bench::bench(&flags),
         Some("torture") => torture::torture(&flags),
+        Some("fuzz") => fuzz::fuzz(&flags),
         Some("openapi") => test::openapi(),
         Some("-h" | "--help" | "help") | None => {
             println!("{HELP}");

@@ -103,6 +103,14 @@ impl Access {
         self.record(json!({ "act": act, "by": { "name": name }, "at": jiff::Timestamp::now() })).map(drop)
     }
 
+    /// Records an act of Reeve itself, with what came of it. Blocks for one disk write.
+    ///
+    /// # Errors
+    /// [`Error::Audit`]; then it is not recorded.
+    pub fn own_act(&self, act: &'static str, detail: Value) -> Result<RecordId, Error> {
+        self.record(json!({ "act": act, "by": { "name": "reeve" }, "at": jiff::Timestamp::now(), "detail": detail }))
+    }
+
     fn record(&self, act: Value) -> Result<RecordId, Error> {
         let ids = self.audit.append(vec![leaf(&act)])?;
         ids.into_iter().next().ok_or_else(|| Error::Credential("the audit ledger gave no record id".to_owned()))

@@ -33,6 +33,9 @@ pub struct Health {
     last_checkpoint: Option<Signed>,
     /// The witnesses, where a policy names some.
     witnesses: Vec<Witness>,
+    /// The latest scrub: when it ended, records recomputed, faults found.
+    #[schema(value_type = Option<Object>)]
+    last_scrub: Value,
     /// What is wrong.
     problems: Vec<Problem>,
 }
@@ -180,6 +183,7 @@ impl Health {
             lag: Lag { records: sight.lag() },
             last_checkpoint: record.last_checkpoint.as_ref().map(signed),
             witnesses: record.witnesses.iter().map(witness).collect(),
+            last_scrub: sight.counters["scrub"].clone(),
             problems,
         }
     }
@@ -278,6 +282,14 @@ fn problems(sight: &Sight) -> Vec<Problem> {
         &|| format!("{} durable records are not read yet: search and alerts lag", sight.lag()),
         "it catches up when less comes in; give it more processors if it does not",
     );
+    let faults = sight.count("/scrub/faults");
+    add(
+        faults > 0,
+        "scrub_faults",
+        Condition::Degraded,
+        &|| format!("the latest scrub found {faults} places that are not as they were sealed"),
+        "`reeve ledger verify` names them with the records they hit; restore these from a backup",
+    );
     let unreadable = sight.count("/reading/unreadable_segments");
     add(
         unreadable > 0,
@@ -371,6 +383,7 @@ fn running_metrics(sight: &Sight) -> Vec<Metric> {
         ("reeve_lake_hot_events", "gauge", "Events not in files yet.", count("/lake/hot_rows")),
         ("reeve_lake_hot_bytes", "gauge", "Memory they take.", count("/lake/hot_bytes")),
         ("reeve_lake_flushes_total", "counter", "Times they were written.", count("/lake/flushes")),
+        ("reeve_scrub_faults", "gauge", "Places that the latest scrub found not as they were sealed.", count("/scrub/faults")),
         ("reeve_rules", "gauge", "Rules in force.", count("/rules")),
         ("reeve_disk_free_bytes", "gauge", "Free bytes on the data folder's disk.", count("/disk_free_bytes")),
     ]

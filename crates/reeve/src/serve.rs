@@ -2,6 +2,7 @@
 pub(crate) mod config;
 mod keep;
 pub(crate) mod reading;
+mod scrub;
 
 use std::{
     collections::BTreeMap,
@@ -30,6 +31,7 @@ use self::{
     config::{Config, HttpListener},
     keep::{LedgerKeeper, Space},
     reading::{Progress, Reading},
+    scrub::Scrub,
 };
 use crate::{
     exit::{self, Failure, USAGE},
@@ -69,6 +71,7 @@ struct Server {
     stopped: watch::Receiver<bool>,
     listeners: BTreeMap<&'static str, String>,
     running: Vec<(String, JoinHandle<()>)>,
+    scrubbed: Option<Arc<parking_lot::Mutex<Option<scrub::Scrubbed>>>>,
 }
 
 impl Server {
@@ -92,9 +95,16 @@ impl Server {
             stopped,
             listeners: BTreeMap::new(),
             running: Vec::new(),
+            scrubbed: None,
         };
 
         let reading = server.start_reading()?;
+        let scrubbing = Arc::new(AtomicBool::new(false));
+        if let Some(every) = server.config.scrub {
+            let scrub = Scrub::new(&server.folder.dir, server.folder.access.clone(), every);
+            server.scrubbed = Some(scrub.last());
+            scrub.start(scrubbing.clone());
+        }
         // Whatever cannot be opened ends the start; what runs by then is stopped as at any other end.
         let opened = server.open(reading.progress.clone()).await;
         if opened.is_ok() {
@@ -102,6 +112,7 @@ impl Server {
             signals.wait().await;
             tracing::info!("stopping: listeners first, then what they took is read and sealed");
         }
+        scrubbing.store(true, Relaxed);
         server.close(reading).await;
         measuring.abort();
         opened
@@ -165,10 +176,12 @@ impl Server {
         first_account(folder)?;
         let (ledger, lake, space, sources, loaded) =
             (folder.ledger.clone(), folder.lake.clone(), self.space.clone(), self.intake.counters.clone(), self.rules.len());
+        let scrubbed = self.scrubbed.clone();
         let counters = move || {
+            let scrub = scrubbed.as_ref().and_then(|last| last.lock().clone());
             serde_json::json!({
                 "ledger": ledger.status(), "lake": lake.status(), "reading": progress.line(), "intake": sources.snapshot(),
-                "lag_records": ledger.count_from(progress.next()), "rules": loaded, "disk_free_bytes": space.free_bytes(), "disk_pressure": space.pressure(), "disk_state": space.state(),
+                "lag_records": ledger.count_from(progress.next()), "rules": loaded, "disk_free_bytes": space.free_bytes(), "disk_pressure": space.pressure(), "disk_state": space.state(), "scrub": scrub,
             })
         };
         Ok(reeve_api::router(Arc::new(reeve_api::App {

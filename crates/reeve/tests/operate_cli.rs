@@ -233,3 +233,42 @@ fn a_damaged_backup_is_not_restored() {
     reeve(["restore", text(&backup), "--data", text(&restored)]).ended(4).says(&["does not verify"]);
     assert!(!restored.exists());
 }
+
+#[test]
+fn a_scrub_finds_a_flipped_byte_and_its_result_is_in_the_audit_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let input = folder.path().join("app.log");
+    fs::write(&input, "one\ntwo\nthree\n").unwrap();
+    reeve(["ingest", text(&input), "--data", text(&data)]).ended(0);
+    let scrubbed = |faults: bool| {
+        let server = Server::start(&data, &[]);
+        let stranger = Client::new(&server);
+        let began = Instant::now();
+        loop {
+            let health: Value = serde_json::from_str(&stranger.text("/health", &[]).1).unwrap();
+            if !health["last_scrub"].is_null() || began.elapsed() > Duration::from_secs(20) {
+                assert_eq!(health["last_scrub"]["faults"].as_u64().map(|found| found > 0), Some(faults), "{health}");
+                let told = health["problems"].as_array().unwrap().iter().any(|problem| problem["code"] == "scrub_faults");
+                assert_eq!(told, faults, "{health}");
+                break;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(server.stop(), 0);
+    };
+    scrubbed(false);
+    // A scrub is due once a week: not again at the next start, unless its note is gone.
+    fs::remove_file(data.join("scrub.json")).unwrap();
+    let segment = data.join("ledger/segments/00000000.parquet");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[30] ^= 4;
+    fs::write(&segment, bytes).unwrap();
+    scrubbed(true);
+    let audit = reeve_ledger::Ledger::open(&data.join("audit"), reeve_ledger::Options::new("reeve.local/audit")).unwrap();
+    let acts = audit.read_from(reeve_record::RecordId::default(), 10_000).unwrap();
+    let acts: Vec<Value> = acts.iter().filter_map(|act| serde_json::from_slice(&act.raw).ok()).collect();
+    let scrubs: Vec<&Value> = acts.iter().filter(|act| act["act"] == "scrub").collect();
+    assert_eq!(scrubs.len(), 2, "{acts:?}");
+    assert_eq!(scrubs[1]["detail"]["faults"][0]["log"], "ledger");
+}

@@ -102,6 +102,8 @@ pub(crate) struct Config {
     pub(crate) watch: Vec<PathBuf>,
     pub(crate) ledger: LedgerSettings,
     pub(crate) limits: Limits,
+    /// How often record and audit log are recomputed while the server runs.
+    pub(crate) scrub: Option<Duration>,
 }
 
 /// An HTTP listener's settings.
@@ -133,7 +135,23 @@ struct File {
     #[serde(default)]
     ledger: LedgerSection,
     #[serde(default)]
+    scrub: ScrubSection,
+    #[serde(default)]
     limits: Limits,
+}
+
+/// The scheduled recomputation of everything kept.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ScrubSection {
+    /// Hours from the end of one to the next; 0: never.
+    every_hours: u32,
+}
+
+impl Default for ScrubSection {
+    fn default() -> Self {
+        Self { every_hours: 168 }
+    }
 }
 
 /// Keys, witnesses and time-stamps of the ledger.
@@ -266,6 +284,7 @@ impl Config {
             },
             ledger: file.ledger.settings(within)?,
             limits,
+            scrub: (file.scrub.every_hours > 0).then(|| Duration::from_secs(u64::from(file.scrub.every_hours) * 3600)),
         })
     }
 }
