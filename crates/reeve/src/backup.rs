@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     for name in ["access.sqlite", "case.sqlite"] {
         copy_database(&args.data.join(name), &args.to.join(name))?;
     }
-    for path in list(&args.data, 1)?.into_iter().filter(|path| is_position_note(path)) {
+    for path in list(&args.data, 1)?.into_iter().filter(|path| is_note(path)) {
         copied.take(&args.data, &args.to, &path)?;
     }
     let [record, audit] = &reports[..] else { return Err(Failure::new(UNUSABLE, "the logs were not copied")) };
@@ -205,9 +205,9 @@ fn is_kept(path: &Path, without_key: bool) -> bool {
     !dropped
 }
 
-/// How far watched folders were read.
-fn is_position_note(path: &Path) -> bool {
-    path.to_str().is_some_and(|name| name.starts_with("watch-") && name.ends_with(".json"))
+/// How far watched folders were read, and where the stable key is if it is not here.
+fn is_note(path: &Path) -> bool {
+    path.to_str().is_some_and(|name| name == "pkcs11.json" || (name.starts_with("watch-") && name.ends_with(".json")))
 }
 
 /// A database as one moment had it, whoever writes to it.

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use reeve_access::{Access, Accounts, Person, Reads};
 use reeve_detect::{Engine, RuleSet};
 use reeve_lake::Lake;
-use reeve_ledger::{Ledger, Policy, Priority, TimeStamper};
+use reeve_ledger::{ExternalKey, Ledger, Policy, Priority, TimeStamper};
 
 use crate::{
     exit::{Failure, UNUSABLE, USAGE},
-    rules,
+    pkcs11, rules,
     serve::DataLock,
 };
 
@@ -53,8 +53,10 @@ impl Folder {
     /// As [`Folder::open`].
     pub(crate) fn open_with(dir: &Path, origin: &str, settings: &LedgerSettings) -> Result<Self, Failure> {
         let lock = DataLock::take(dir)?;
+        let stable_key = stable_key(dir, settings.pkcs11.as_ref())?;
         let ledger = |name: &str, folder: &str| {
             let mut options = settings.options(format!("{origin}/{name}"));
+            options.stable_key.clone_from(&stable_key);
             if name == "audit" {
                 // Without its record no act is allowed, so this log must be the last that a full disk stops.
                 (options.priority, options.reserve) = (Priority::Audit, AUDIT_RESERVE_BYTES);
@@ -109,6 +111,8 @@ pub(crate) struct LedgerSettings {
     pub(crate) policy: Option<Policy>,
     /// Who time-stamps.
     pub(crate) time_stampers: Vec<TimeStamper>,
+    /// The token that keeps the stable key; `None`: the one noted in the data folder, else a file there.
+    pub(crate) pkcs11: Option<pkcs11::Place>,
 }
 
 impl LedgerSettings {
@@ -119,6 +123,17 @@ impl LedgerSettings {
         let time_stampers = self.time_stampers.clone();
         reeve_ledger::Options { epoch: self.epoch.or(defaults.epoch), policy, time_stampers, ..defaults }
     }
+}
+
+/// The stable key, if a token keeps it: the one configured, or the one the folder notes.
+pub(crate) fn stable_key(data: &Path, configured: Option<&pkcs11::Place>) -> Result<Option<Arc<dyn ExternalKey>>, Failure> {
+    let noted = pkcs11::noted(data)?;
+    let Some(place) = configured.cloned().or_else(|| noted.clone()) else { return Ok(None) };
+    let key = pkcs11::open(&place)?;
+    if noted.as_ref() != Some(&place) {
+        pkcs11::note(data, &place)?;
+    }
+    Ok(Some(key))
 }
 
 /// Set aside for the audit log: some ten thousand acts.

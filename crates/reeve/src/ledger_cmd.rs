@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     client::{Client, Where},
     exit::{Failure, UNUSABLE, UNVERIFIED, USAGE},
-    folder::Folder,
+    folder::{Folder, stable_key},
     output::{self, Format},
     serve::{DataLock, config::read_policy},
 };
@@ -237,7 +237,7 @@ fn fork(args: &Fork) -> Result<(), Failure> {
             std::env::var(variable).map_err(|_| Failure::new(USAGE, format!("`{name}` gives a password in {variable}")))?;
         accounts.verify(name, &password).map_err(|error| Failure::new(USAGE, format!("`{name}`: {error}")))?;
     }
-    let (ledger, audit) = (own_ledger(&args.data.join("ledger"))?, own_ledger(&args.data.join("audit"))?);
+    let (ledger, audit) = (own_ledger(&args.data, "ledger")?, own_ledger(&args.data, "audit")?);
     let access = Access::new(Arc::new(audit));
     // Before the fork: a crash in between leaves a note about a fork that is not there, never one without a note.
     for (act, name) in [("ledger_fork_requested", &args.requester), ("ledger_fork_approved", &args.approver)] {
@@ -261,9 +261,11 @@ fn show_fork(log: &str, fork: &reeve_ledger::ForkStatement) -> Result<(), Failur
 }
 
 /// Opens a ledger under the name its own key has.
-fn own_ledger(dir: &Path) -> Result<Ledger, Failure> {
+fn own_ledger(data: &Path, name: &str) -> Result<Ledger, Failure> {
+    let dir = data.join(name);
     let key = read_key(&dir.join("keys/checkpoint.vkey"))?;
-    Ledger::open(dir, Options::new(key.name())).map_err(|error| Failure::new(USAGE, error))
+    let stable_key = stable_key(data, None)?;
+    Ledger::open(&dir, Options { stable_key, ..Options::new(key.name()) }).map_err(|error| Failure::new(USAGE, error))
 }
 
 fn print_proof(args: &Prove) -> Result<(), Failure> {

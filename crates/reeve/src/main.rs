@@ -9,6 +9,7 @@ mod incident_cmd;
 mod ingest;
 mod ledger_cmd;
 mod output;
+mod pkcs11;
 mod rules;
 mod scan;
 mod search_cmd;

@@ -165,6 +165,8 @@ struct LedgerSection {
     /// Time-stamping authorities.
     #[serde(default)]
     time_stamps: Vec<TimeStampSection>,
+    /// The token that keeps the stable key.
+    pkcs11: Option<crate::pkcs11::Place>,
 }
 
 #[derive(Deserialize)]
@@ -181,9 +183,15 @@ impl LedgerSection {
             return Err(wrong(format!("`epoch_seconds` is {seconds}; a key lives 1 to {EPOCH_SECONDS_MAX} seconds")));
         }
         let stampers = self.time_stamps.iter().map(|stamper| TimeStamper::new(&stamper.name, &stamper.url));
+        let pkcs11 = self.pkcs11.map(|place| crate::pkcs11::Place {
+            module: within(place.module),
+            pin_file: within(place.pin_file),
+            ..place
+        });
         Ok(LedgerSettings {
+            pkcs11,
             epoch: self.epoch_seconds.map(Duration::from_secs),
-            policy: self.policy.map(within).map(|path| read_policy(&path)).transpose()?,
+            policy: self.policy.map(&within).map(|path| read_policy(&path)).transpose()?,
             time_stampers: stampers.collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?,
         })
     }

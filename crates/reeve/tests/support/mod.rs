@@ -101,20 +101,25 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) fn start(data: &Path, more: &[&str]) -> Self {
-        Self::launch(data, &[&["--syslog-udp", "off", "--syslog-tcp", "off", "--elastic", "off"], more].concat())
+        Self::start_with(data, more, &[])
+    }
+
+    /// The same, in this environment.
+    pub(crate) fn start_with(data: &Path, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::launch(data, &[&["--syslog-udp", "off", "--syslog-tcp", "off", "--elastic", "off"], more].concat(), environment)
     }
 
     /// With every listener there is.
     pub(crate) fn start_all(data: &Path, watch: &Path) -> Self {
         let free = "127.0.0.1:0";
         let watch = watch.to_str().unwrap();
-        Self::launch(data, &["--syslog-udp", free, "--syslog-tcp", free, "--elastic", free, "--watch", watch])
+        Self::launch(data, &["--syslog-udp", free, "--syslog-tcp", free, "--elastic", free, "--watch", watch], &[])
     }
 
-    fn launch(data: &Path, more: &[&str]) -> Self {
+    fn launch(data: &Path, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary());
         command.args(["serve", "--console", "127.0.0.1:0", "--http", "127.0.0.1:0"]).args(more);
-        command.arg("--data").arg(data).env("REEVE_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped());
+        command.arg("--data").arg(data).envs(environment.iter().copied()).env("REEVE_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
