@@ -42,7 +42,8 @@ pub fn fuzz(flags: &[&str]) -> Done {
         }
         wanted
     };
-    let targets: Vec<String> = targets(with_lake)?.into_iter().filter(|name| wanted.is_empty() || wanted.contains(&name.as_str())).collect();
+    let targets: Vec<String> =
+        targets(with_lake)?.into_iter().filter(|name| wanted.is_empty() || wanted.contains(&name.as_str())).collect();
     if targets.len() < wanted.len() || targets.is_empty() {
         return Err(format!("no such target\nusage: {USAGE}"));
     }
@@ -83,7 +84,10 @@ fn build(with_lake: bool, targets: &[String]) -> Done {
 fn host() -> Done<String> {
     let said = crate::run::output(Command::new("rustc").arg("-vV"))?;
     let said = String::from_utf8_lossy(&said).into_owned();
-    said.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned).ok_or_else(|| "rustc does not name its host".to_owned())
+    said.lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .map(str::to_owned)
+        .ok_or_else(|| "rustc does not name its host".to_owned())
 }
 
 fn run(name: &str, seconds: &str) -> Done {
@@ -98,7 +102,14 @@ fn run(name: &str, seconds: &str) -> Done {
         .args(SEEDS.iter().filter(|(target, _)| *target == name).map(|(_, seeds)| root().join("cases").join(seeds)))
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/{name}-", crashes.display()))
-        .args(["-timeout=20", "-rss_limit_mb=3072", "-malloc_limit_mb=2048", "-print_final_stats=1", "-verbosity=0", "-max_len=65536"]);
+        .args([
+            "-timeout=20",
+            "-rss_limit_mb=3072",
+            "-malloc_limit_mb=2048",
+            "-print_final_stats=1",
+            "-verbosity=0",
+            "-max_len=65536",
+        ]);
     step(&format!("fuzz {name} for {seconds} s"), &mut command).map_err(|error| told(&crashes, name, &error))
 }
 

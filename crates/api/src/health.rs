@@ -192,113 +192,109 @@ impl Health {
 /// What is wrong, from counts and states alone; the inner details are in `/status` and the server's log.
 fn problems(sight: &Sight) -> Vec<Problem> {
     let mut found = Vec::new();
-    let mut add = |is_so: bool, code, state, what: &dyn Fn() -> String, hint| {
-        if is_so {
-            found.push(Problem { code, state, what: what(), hint });
-        }
-    };
-    let (record, audit) = (&sight.record, &sight.audit);
-    for (name, ledger) in [("record", record), ("audit log", audit)] {
-        add(
-            ledger.read_only.is_some(),
-            "read_only",
-            Condition::Failing,
-            &|| format!("the {name} takes nothing more: its disk failed a write"),
-            "look at the server's log and the disk, then start the server again",
-        );
-        add(
-            ledger.seal_problem.is_some(),
-            "not_sealed",
-            Condition::Degraded,
-            &|| format!("the {name} cannot seal; what it takes is durable and waits"),
-            "`reeve doctor --server` and the server's log say why",
-        );
-        add(
-            ledger.recovery.lost > 0,
-            "records_lost",
-            Condition::Degraded,
-            &|| format!("at its last start the {name} found {} records damaged before they were sealed", ledger.recovery.lost),
-            "`reeve ledger verify` names them; ask their sources to send them again",
-        );
-        let undestroyed = ledger.epoch.as_ref().map_or(0, |epoch| epoch.undestroyed.len());
-        add(
-            undestroyed > 0,
-            "keys_left",
-            Condition::Degraded,
-            &|| format!("{undestroyed} signing keys of ended epochs of the {name} could not be destroyed"),
-            "see that the server may write in `keys/`; it tries again",
-        );
+    for (name, ledger) in [("record", &sight.record), ("audit log", &sight.audit)] {
+        found.extend(of_ledger(name, ledger));
     }
-    let (lacking, tight) = (sight.counters["disk_state"] == "lacking", sight.counters["disk_state"] == "tight");
-    add(
-        lacking,
-        "disk_full",
-        Condition::Failing,
-        &|| "the disk is nearly full: nothing is taken and nothing is read until there is space".to_owned(),
-        "make room on the data folder's disk; it goes on by itself",
-    );
-    add(
-        tight,
-        "disk_fills",
-        Condition::Degraded,
-        &|| "the disk fills: records are taken and sealed, the reading waits until there is space".to_owned(),
-        "make room on the data folder's disk; it goes on by itself",
-    );
-    let age = sight.checkpoint_age().unwrap_or_default();
-    add(
-        age > CHECKPOINT_AGE_MAX,
-        "checkpoint_late",
-        Condition::Degraded,
-        &|| format!("the last checkpoint is {age} seconds old; one is signed each minute"),
-        "the server's log says why nothing is signed",
-    );
-    add(
-        age < -CLOCK_DOUBT,
-        "clock_back",
-        Condition::Degraded,
-        &|| format!("the last checkpoint is {} seconds in the future: the clock went back", -age),
-        "set the clock; until then times of receipt are wrong",
-    );
-    let silent = record.witnesses.iter().filter(|witness| witness.last_error.is_some()).count();
-    add(
-        silent > 0,
-        "witness_silent",
-        Condition::Degraded,
-        &|| format!("{silent} of {} witnesses did not cosign when last asked", record.witnesses.len()),
-        "`/status` has each one's answer; see that it runs and can be reached",
-    );
-    let unstamped = record.time_stamps.iter().filter(|stamp| stamp.last_error.is_some()).count();
-    add(
-        unstamped > 0,
-        "time_stamp_missing",
-        Condition::Degraded,
-        &|| format!("{unstamped} of {} time-stamping authorities did not stamp when last asked", record.time_stamps.len()),
-        "`/status` has each one's answer; see that it can be reached",
-    );
-    add(
-        sight.lag() > LAG_MAX,
-        "reading_behind",
-        Condition::Degraded,
-        &|| format!("{} durable records are not read yet: search and alerts lag", sight.lag()),
-        "it catches up when less comes in; give it more processors if it does not",
-    );
-    let faults = sight.count("/scrub/faults");
-    add(
-        faults > 0,
-        "scrub_faults",
-        Condition::Degraded,
-        &|| format!("the latest scrub found {faults} places that are not as they were sealed"),
-        "`reeve ledger verify` names them with the records they hit; restore these from a backup",
-    );
-    let unreadable = sight.count("/reading/unreadable_segments");
-    add(
-        unreadable > 0,
-        "segments_unreadable",
-        Condition::Degraded,
-        &|| format!("{unreadable} segments could not be read and were passed over"),
-        "`reeve ledger verify` names what is damaged",
-    );
+    found.extend(of_disk(sight));
+    found.extend(of_signing(sight));
+    found.extend(of_reading(sight));
     found
+}
+
+fn degraded(code: &'static str, what: String, hint: &'static str) -> Problem {
+    Problem { code, state: Condition::Degraded, what, hint }
+}
+
+fn failing(code: &'static str, what: String, hint: &'static str) -> Problem {
+    Problem { code, state: Condition::Failing, what, hint }
+}
+
+fn of_ledger(name: &str, ledger: &LedgerStatus) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if ledger.read_only.is_some() {
+        let hint = "look at the server's log and the disk, then start the server again";
+        found.push(failing("read_only", format!("the {name} takes nothing more: its disk failed a write"), hint));
+    }
+    if ledger.seal_problem.is_some() {
+        let what = format!("the {name} cannot seal; what it takes is durable and waits");
+        found.push(degraded("not_sealed", what, "`/status` and the server's log say why"));
+    }
+    if ledger.recovery.lost > 0 {
+        let what = format!("at its last start the {name} found {} records damaged before they were sealed", ledger.recovery.lost);
+        found.push(degraded("records_lost", what, "`reeve ledger verify` names them; ask their sources to send them again"));
+    }
+    let undestroyed = ledger.epoch.as_ref().map_or(0, |epoch| epoch.undestroyed.len());
+    if undestroyed > 0 {
+        let what = format!("{undestroyed} signing keys of ended epochs of the {name} could not be destroyed");
+        found.push(degraded("keys_left", what, "see that the server may write in `keys/`; it tries again"));
+    }
+    found
+}
+
+fn of_disk(sight: &Sight) -> Option<Problem> {
+    let hint = "make room on the data folder's disk; it goes on by itself";
+    match sight.counters["disk_state"].as_str() {
+        Some("lacking") => Some(failing(
+            "disk_full",
+            "the disk is nearly full: nothing is taken and nothing is read until there is space".into(),
+            hint,
+        )),
+        Some("tight") => {
+            let what = "the disk fills: records are taken and sealed, the reading waits until there is space";
+            Some(degraded("disk_fills", what.into(), hint))
+        }
+        _ => None,
+    }
+}
+
+/// Checkpoints, witnesses, time-stamps.
+fn of_signing(sight: &Sight) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let age = sight.checkpoint_age().unwrap_or_default();
+    if age > CHECKPOINT_AGE_MAX {
+        let what = format!("the last checkpoint is {age} seconds old; one is signed each minute");
+        found.push(degraded("checkpoint_late", what, "the server's log says why nothing is signed"));
+    }
+    if age < -CLOCK_DOUBT {
+        let what = format!("the last checkpoint is {} seconds in the future: the clock went back", -age);
+        found.push(degraded("clock_back", what, "set the clock; until then times of receipt are wrong"));
+    }
+    let silent = silent(&sight.record);
+    if silent > 0 {
+        let what = format!("{silent} of {} witnesses did not cosign when last asked", sight.record.witnesses.len());
+        found.push(degraded("witness_silent", what, "`/status` has each one's answer; see that it runs and can be reached"));
+    }
+    let stamps = &sight.record.time_stamps;
+    let unstamped = stamps.iter().filter(|stamp| stamp.last_error.is_some()).count();
+    if unstamped > 0 {
+        let what = format!("{unstamped} of {} time-stamping authorities did not stamp when last asked", stamps.len());
+        found.push(degraded("time_stamp_missing", what, "`/status` has each one's answer; see that it can be reached"));
+    }
+    found
+}
+
+fn of_reading(sight: &Sight) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if sight.lag() > LAG_MAX {
+        let what = format!("{} durable records are not read yet: search and alerts lag", sight.lag());
+        found.push(degraded("reading_behind", what, "it catches up when less comes in; give it more processors if it does not"));
+    }
+    let faults = sight.count("/scrub/faults");
+    if faults > 0 {
+        let what = format!("the latest scrub found {faults} places that are not as they were sealed");
+        let hint = "`reeve ledger verify` names them with the records they hit; restore these from a backup";
+        found.push(degraded("scrub_faults", what, hint));
+    }
+    let unreadable = sight.count("/reading/unreadable_segments");
+    if unreadable > 0 {
+        let what = format!("{unreadable} segments could not be read and were passed over");
+        found.push(degraded("segments_unreadable", what, "`reeve ledger verify` names what is damaged"));
+    }
+    found
+}
+
+fn silent(record: &LedgerStatus) -> usize {
+    record.witnesses.iter().filter(|witness| witness.last_error.is_some()).count()
 }
 
 /// Name, kind, what it counts, value.
@@ -330,7 +326,10 @@ fn exposition(sight: &Sight) -> String {
         &reasons(&sight.counters["intake"]["listeners"], "refused"),
     );
     let version = env!("CARGO_PKG_VERSION");
-    let _ = write!(text, "# HELP reeve_build_info The running version.\n# TYPE reeve_build_info gauge\nreeve_build_info{{version=\"{version}\"}} 1\n");
+    let _ = write!(
+        text,
+        "# HELP reeve_build_info The running version.\n# TYPE reeve_build_info gauge\nreeve_build_info{{version=\"{version}\"}} 1\n"
+    );
     text
 }
 
@@ -340,14 +339,29 @@ fn ledger_metrics(sight: &Sight) -> Vec<Metric> {
         ("reeve_record_records_total", "counter", "Durable records.", (record.sealed_records + record.open_records) as f64),
         ("reeve_record_raw_bytes_total", "counter", "Raw bytes in sealed segments.", record.sealed_raw_bytes as f64),
         ("reeve_record_segments_total", "counter", "Sealed segments.", f64::from(record.segments)),
-        ("reeve_record_lost_records_total", "counter", "Records acknowledged and damaged before they were sealed.", record.lost_records as f64),
+        (
+            "reeve_record_lost_records_total",
+            "counter",
+            "Records acknowledged and damaged before they were sealed.",
+            record.lost_records as f64,
+        ),
         ("reeve_record_file_bytes", "gauge", "Bytes of the sealed segments' files.", record.sealed_file_bytes as f64),
         ("reeve_record_unsealed_records", "gauge", "Durable records not sealed yet.", record.open_records as f64),
-        ("reeve_record_cosigned_segments", "gauge", "Segments under a checkpoint with its quorum of witnesses.", f64::from(record.cosigned_segments)),
+        (
+            "reeve_record_cosigned_segments",
+            "gauge",
+            "Segments under a checkpoint with its quorum of witnesses.",
+            f64::from(record.cosigned_segments),
+        ),
         ("reeve_record_read_only", "gauge", "1 if the record takes nothing more.", flag(record.read_only.is_some())),
-        ("reeve_audit_records_total", "counter", "Durable records of the audit log.", (audit.sealed_records + audit.open_records) as f64),
+        (
+            "reeve_audit_records_total",
+            "counter",
+            "Durable records of the audit log.",
+            (audit.sealed_records + audit.open_records) as f64,
+        ),
         ("reeve_audit_read_only", "gauge", "1 if the audit log takes nothing more.", flag(audit.read_only.is_some())),
-        ("reeve_witnesses_silent", "gauge", "Witnesses that did not cosign when last asked.", record.witnesses.iter().filter(|witness| witness.last_error.is_some()).count() as f64),
+        ("reeve_witnesses_silent", "gauge", "Witnesses that did not cosign when last asked.", silent(record) as f64),
     ];
     if let Some(last) = &record.last_checkpoint {
         let age = sight.checkpoint_age().unwrap_or_default() as f64;

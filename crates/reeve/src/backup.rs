@@ -93,7 +93,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::new(USAGE, format!("`{}` is no data folder", args.data.display())));
     }
     if args.to.exists() && !args.to.join("backup.json").exists() && !args.to.join("unfinished").exists() && !is_empty(&args.to) {
-        return Err(Failure::new(USAGE, format!("`{}` holds something else: name an empty folder or an earlier backup", args.to.display())));
+        return Err(Failure::new(
+            USAGE,
+            format!("`{}` holds something else: name an empty folder or an earlier backup", args.to.display()),
+        ));
     }
     fs::create_dir_all(&args.to).map_err(failed("make", &args.to))?;
     close_to_others(&args.to)?;
@@ -133,12 +136,19 @@ pub(crate) fn restore(args: &RestoreArgs) -> Result<(), Failure> {
     let text = fs::read_to_string(&path).map_err(|error| {
         Failure::new(USAGE, format!("`{}` is no finished backup: `{}`: {error}", args.backup.display(), path.display()))
     })?;
-    let note: Note = serde_json::from_str(&text).map_err(|error| Failure::new(UNUSABLE, format!("`{}`: {error}", path.display())))?;
+    let note: Note =
+        serde_json::from_str(&text).map_err(|error| Failure::new(UNUSABLE, format!("`{}`: {error}", path.display())))?;
     if note.format != 1 {
-        return Err(Failure::new(UNUSABLE, format!("`{}` has format {}, which this version does not know", path.display(), note.format)));
+        return Err(Failure::new(
+            UNUSABLE,
+            format!("`{}` has format {}, which this version does not know", path.display(), note.format),
+        ));
     }
     if args.data.exists() && !is_empty(&args.data) {
-        return Err(Failure::new(USAGE, format!("`{}` is not empty: a backup is restored into a new folder", args.data.display())));
+        return Err(Failure::new(
+            USAGE,
+            format!("`{}` is not empty: a backup is restored into a new folder", args.data.display()),
+        ));
     }
     let key = args.key.as_deref().map(read_key).transpose()?;
     intact(&args.backup.join("ledger"), key)?;
@@ -153,8 +163,10 @@ pub(crate) fn restore(args: &RestoreArgs) -> Result<(), Failure> {
     let folder = Folder::existing(&args.data)?;
     folder.access.session("restore", &Folder::person().name).map_err(|error| Failure::new(UNUSABLE, error))?;
     let status = folder.ledger.status();
-    output::json(&json!({ "restored": args.data, "backup_made_at": note.made_at, "records": status.sealed_records + status.open_records,
-        "lost_records": status.recovery.lost, "next": NEXT }))
+    output::json(
+        &json!({ "restored": args.data, "backup_made_at": note.made_at, "records": status.sealed_records + status.open_records,
+        "lost_records": status.recovery.lost, "next": NEXT }),
+    )
 }
 
 const NEXT: &str = "what was received after the backup is not here; two people let the record go on with `reeve ledger fork`, then `reeve serve` reads it anew";
@@ -234,7 +246,10 @@ fn intact(dir: &Path, key: Option<VerifierKey>) -> Result<Report, Failure> {
         None => Ok(report),
         Some(fault) => {
             let (dir, faults) = (dir.display(), report.faults.len());
-            Err(Failure::new(UNVERIFIED, format!("`{dir}` does not verify, {faults} faults, the first: {} ({})", fault.what, fault.place)))
+            Err(Failure::new(
+                UNVERIFIED,
+                format!("`{dir}` does not verify, {faults} faults, the first: {} ({})", fault.what, fault.place),
+            ))
         }
     }
 }

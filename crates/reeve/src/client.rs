@@ -23,7 +23,10 @@ pub(crate) fn health(url: &str) -> Result<Value, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let address = format!("{}/api/v1/health", url.trim_end_matches('/'));
     let mut answer = agent.get(&address).call().map_err(|error| Failure::new(USAGE, format!("cannot reach `{url}`: {error}")))?;
-    answer.body_mut().read_json().map_err(|error| Failure::new(UNUSABLE, format!("`{url}` does not answer like a Reeve: {error}")))
+    answer
+        .body_mut()
+        .read_json()
+        .map_err(|error| Failure::new(UNUSABLE, format!("`{url}` does not answer like a Reeve: {error}")))
 }
 
 /// A signed-in client.

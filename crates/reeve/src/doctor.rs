@@ -92,7 +92,9 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
                 look_at_config(&config, &mut sheet);
                 data = Some(config.data);
             }
-            Err(failure) => sheet.broken("configuration", failure.message, "mend the file; `reeve serve --help` shows what there is"),
+            Err(failure) => {
+                sheet.broken("configuration", failure.message, "mend the file; `reeve serve --help` shows what there is")
+            }
         }
     }
     if data.is_none() && args.server.is_none() && sheet.0.is_empty() {
@@ -151,7 +153,11 @@ fn look_at_config(config: &Config, sheet: &mut Sheet) {
     }
     for folder in &config.watch {
         if let Err(error) = fs::read_dir(folder) {
-            sheet.broken("watched folders", format!("`{}`: {error}", folder.display()), "make it readable for the server, or take it out");
+            sheet.broken(
+                "watched folders",
+                format!("`{}`: {error}", folder.display()),
+                "make it readable for the server, or take it out",
+            );
         }
     }
     let (rules, problems) = crate::rules::load(&config.rules);
@@ -228,7 +234,11 @@ fn look_at_disk(data: &Path, sheet: &mut Sheet) {
     }
     if let Ok(kind) = rustix::fs::statfs(data).map(|kind| kind.f_type) {
         match kind {
-            TMPFS => sheet.broken("disk", "the data folder is in memory (tmpfs)", "move it to a disk: a restart of the machine would end it all"),
+            TMPFS => sheet.broken(
+                "disk",
+                "the data folder is in memory (tmpfs)",
+                "move it to a disk: a restart of the machine would end it all",
+            ),
             NFS | CIFS | FUSE => sheet.warn(
                 "disk",
                 "the data folder is on a network or user-space file system",
@@ -246,7 +256,8 @@ fn look_at_modes(data: &Path, sheet: &mut Sheet) {
         let hint = format!("chmod 750 {0} && chmod o= {0}", data.display());
         sheet.warn("permissions", "others on this machine may read or write the data folder", hint);
     }
-    let keys = ["ledger/keys", "audit/keys"].iter().flat_map(|keys| fs::read_dir(data.join(keys)).into_iter().flatten().flatten());
+    let keys =
+        ["ledger/keys", "audit/keys"].iter().flat_map(|keys| fs::read_dir(data.join(keys)).into_iter().flatten().flatten());
     for key in keys.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "key")) {
         if mode(&key).is_ok_and(|mode| mode & 0o077 != 0) {
             let hint = format!("chmod 600 {}; if others could sign in here, begin a new log", key.display());
@@ -269,25 +280,48 @@ fn holder(data: &Path) -> Option<String> {
 }
 
 fn look_at_log(name: &'static str, folder: &Path, running: bool, sheet: &mut Sheet) {
-    let waiting = fs::read_dir(folder.join("wal")).into_iter().flatten().flatten().filter(|file| file.path().extension().is_some_and(|end| end == "wal")).count();
+    let waiting = fs::read_dir(folder.join("wal"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|file| file.path().extension().is_some_and(|end| end == "wal"))
+        .count();
     if waiting > WAITING_MAX {
         let hint = "the server's log says why sealing fails; events are taken until 8 segments wait";
         sheet.warn(name, format!("{waiting} segments wait to be sealed"), hint);
     }
     let checkpoint = match fs::read_to_string(folder.join("log/checkpoint")) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return sheet.ok(name, "has no checkpoint yet"),
-        Err(error) => return sheet.broken(name, format!("its checkpoint cannot be read: {error}"), "look at the disk; then `reeve ledger verify`"),
+        Err(error) => {
+            return sheet.broken(
+                name,
+                format!("its checkpoint cannot be read: {error}"),
+                "look at the disk; then `reeve ledger verify`",
+            );
+        }
         Ok(text) => text,
     };
     let signed = checkpoint.lines().find_map(|line| line.strip_prefix("time ")).and_then(|at| at.parse::<Timestamp>().ok());
     let Some(signed) = signed else {
-        return sheet.broken(name, "its checkpoint is damaged", "`reeve ledger verify` says what is damaged; restore from a backup");
+        return sheet.broken(
+            name,
+            "its checkpoint is damaged",
+            "`reeve ledger verify` says what is damaged; restore from a backup",
+        );
     };
     let age = Timestamp::now().as_second() - signed.as_second();
     if age < -5 {
-        sheet.broken(name, format!("its last checkpoint is {} s in the future", -age), "the clock went back: set it before the server goes on");
+        sheet.broken(
+            name,
+            format!("its last checkpoint is {} s in the future", -age),
+            "the clock went back: set it before the server goes on",
+        );
     } else if running && age > 180 {
-        sheet.broken(name, format!("its last checkpoint is {age} s old; one is signed each minute"), "the server's log says why nothing is signed");
+        sheet.broken(
+            name,
+            format!("its last checkpoint is {age} s old; one is signed each minute"),
+            "the server's log says why nothing is signed",
+        );
     } else {
         sheet.ok(name, format!("last checkpoint {signed}, {age} s old"));
     }
@@ -297,7 +331,9 @@ fn look_at_record(data: &Path, sheet: &mut Sheet) {
     for (name, folder) in [("record", "ledger"), ("audit log", "audit")] {
         match reeve_ledger::verify(&data.join(folder), &VerifyOptions::default(), &mut |_| ()) {
             Err(error) => sheet.broken(name, error.to_string(), "see that the folder can be read"),
-            Ok(report) if report.is_intact() => sheet.ok(name, format!("{} records in {} segments recomputed", report.records, report.segments)),
+            Ok(report) if report.is_intact() => {
+                sheet.ok(name, format!("{} records in {} segments recomputed", report.records, report.segments))
+            }
             Ok(report) => sheet.0.push(Check {
                 check: name,
                 state: State::Unverified,

@@ -52,7 +52,11 @@ impl ExternalKey for TokenKey {
 
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
         let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
-        let signature = self.session.lock().sign(&mechanism, self.private, message).map_err(|error| format!("the token does not sign: {error}"))?;
+        let signature = self
+            .session
+            .lock()
+            .sign(&mechanism, self.private, message)
+            .map_err(|error| format!("the token does not sign: {error}"))?;
         signature.try_into().map_err(|other: Vec<u8>| format!("the token's signature has {} bytes, not 64", other.len()))
     }
 }
@@ -79,17 +83,29 @@ pub(crate) fn open(place: &Place) -> Result<Arc<dyn ExternalKey>, Failure> {
         Err(error) => return Err(wrong(format!("the token `{}` does not take the PIN: {error}", place.token))),
     }
     let find = |class| {
-        let template = [Attribute::Class(class), Attribute::KeyType(KeyType::EC_EDWARDS), Attribute::Label(place.key.clone().into_bytes())];
+        let template =
+            [Attribute::Class(class), Attribute::KeyType(KeyType::EC_EDWARDS), Attribute::Label(place.key.clone().into_bytes())];
         let found = session.find_objects(&template).map_err(|error| wrong(format!("cannot look for the key: {error}")))?;
         match found[..] {
             [one] => Ok(one),
-            [] => Err(wrong(format!("the token `{}` has no Ed25519 key pair labelled `{}`: make one there", place.token, place.key))),
-            _ => Err(wrong(format!("the token `{}` has {} keys labelled `{}`: name one that is alone", place.token, found.len(), place.key))),
+            [] => Err(wrong(format!(
+                "the token `{}` has no Ed25519 key pair labelled `{}`: make one there",
+                place.token, place.key
+            ))),
+            _ => Err(wrong(format!(
+                "the token `{}` has {} keys labelled `{}`: name one that is alone",
+                place.token,
+                found.len(),
+                place.key
+            ))),
         }
     };
     let (private, public) = (find(ObjectClass::PRIVATE_KEY)?, find(ObjectClass::PUBLIC_KEY)?);
-    let attributes = session.get_attributes(public, &[AttributeType::EcPoint]).map_err(|error| wrong(format!("cannot read the public key: {error}")))?;
-    let point = attributes.iter().find_map(|attribute| if let Attribute::EcPoint(point) = attribute { point_of(point) } else { None });
+    let attributes = session
+        .get_attributes(public, &[AttributeType::EcPoint])
+        .map_err(|error| wrong(format!("cannot read the public key: {error}")))?;
+    let point =
+        attributes.iter().find_map(|attribute| if let Attribute::EcPoint(point) = attribute { point_of(point) } else { None });
     let public = point.ok_or_else(|| wrong("the public key is no Ed25519 point".to_owned()))?;
     Ok(Arc::new(TokenKey { session: Mutex::new(session), private, public }))
 }
@@ -101,7 +117,10 @@ fn slot(module: &Pkcs11, token: &str) -> Result<Slot, Failure> {
     let found = slots.iter().copied().find(|slot| label(slot) == token);
     found.ok_or_else(|| {
         let there: Vec<String> = slots.iter().map(label).filter(|label| !label.is_empty()).collect();
-        wrong(format!("no token labelled `{token}`; there are: {}", if there.is_empty() { "none".to_owned() } else { there.join(", ") }))
+        wrong(format!(
+            "no token labelled `{token}`; there are: {}",
+            if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+        ))
     })
 }
 

@@ -96,7 +96,8 @@ fn doctor_names_what_is_wrong_and_what_to_do() {
     fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
     let ran = reeve(["doctor", "--data", text(&data), "--server", &server.console]).ended(0);
     let checks = ran.lines();
-    let found = |check: &str| checks.iter().find(|line| line["check"] == check).unwrap_or_else(|| panic!("no {check} in {checks:?}"));
+    let found =
+        |check: &str| checks.iter().find(|line| line["check"] == check).unwrap_or_else(|| panic!("no {check} in {checks:?}"));
     assert_eq!(found("first account")["state"], "warning");
     assert_eq!(found("permissions")["state"], "warning");
     assert!(found("server")["what"].as_str().unwrap().contains(&server.pid().to_string()), "{:?}", found("server"));
@@ -107,7 +108,8 @@ fn doctor_names_what_is_wrong_and_what_to_do() {
     let key = data.join("ledger/keys/checkpoint.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let config = folder.path().join("reeve.toml");
-    fs::write(&config, format!("data = \"{}\"\nwatch = [\"/nowhere/at/all\"]\n[http]\naddress = \"0.0.0.0:1\"\n", text(&data))).unwrap();
+    fs::write(&config, format!("data = \"{}\"\nwatch = [\"/nowhere/at/all\"]\n[http]\naddress = \"0.0.0.0:1\"\n", text(&data)))
+        .unwrap();
     let ran = reeve(["doctor", "--config", text(&config)]).ended(2);
     for (check, state, word) in [
         ("permissions", "broken", "checkpoint.key"),
@@ -124,7 +126,10 @@ fn doctor_names_what_is_wrong_and_what_to_do() {
 
     // A flipped byte in a sealed segment.
     reeve(["doctor", "--data", text(&data), "--verify"]).ended(0);
-    let segment = fs::read_dir(data.join("audit/segments")).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.extension().is_some_and(|end| end == "parquet"));
+    let segment = fs::read_dir(data.join("audit/segments"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|end| end == "parquet"));
     let segment = segment.expect("the audit log has a sealed segment after a stop");
     let mut bytes = fs::read(&segment).unwrap();
     bytes[40] ^= 1;
@@ -133,7 +138,12 @@ fn doctor_names_what_is_wrong_and_what_to_do() {
 }
 
 /// Sends until told to stop; gives what was acknowledged, with the time when it was.
-fn load<'s>(server: &'s Server, thread: usize, stop: &'s AtomicBool, kept: &'s Mutex<Vec<(Instant, String)>>) -> impl FnOnce() + 's {
+fn load<'s>(
+    server: &'s Server,
+    thread: usize,
+    stop: &'s AtomicBool,
+    kept: &'s Mutex<Vec<(Instant, String)>>,
+) -> impl FnOnce() + 's {
     move || {
         for n in 0.. {
             if stop.load(Relaxed) {
@@ -168,7 +178,11 @@ fn a_backup_made_under_load_holds_all_that_was_acknowledged_before_it_and_goes_o
         thread::sleep(Duration::from_millis(700));
         before = Instant::now();
         let second = reeve(["backup", "--data", text(&data), "--to", text(&backup)]).ended(0);
-        assert!(second.lines()[0]["record"]["records"].as_u64().unwrap() + second.lines()[0]["record"]["open_records"].as_u64().unwrap() > 0);
+        assert!(
+            second.lines()[0]["record"]["records"].as_u64().unwrap()
+                + second.lines()[0]["record"]["open_records"].as_u64().unwrap()
+                > 0
+        );
         stop.store(true, Relaxed);
     });
     assert_eq!(server.stop(), 0);
@@ -183,13 +197,15 @@ fn a_backup_made_under_load_holds_all_that_was_acknowledged_before_it_and_goes_o
     reeve(["restore", text(folder.path()), "--data", text(&restored)]).ended(3).says(&["no finished backup"]);
     let key = data.join("ledger/keys/checkpoint.vkey");
     reeve(["restore", text(&backup), "--data", text(&restored), "--key", text(&key)]).ended(0);
-    let args = ["ledger", "fork", "--data", text(&restored), "--requester", "ana", "--approver", "ben", "--reason", "the disk failed"];
+    let args =
+        ["ledger", "fork", "--data", text(&restored), "--requester", "ana", "--approver", "ben", "--reason", "the disk failed"];
     let forked = reeve_with(args, &[("REEVE_REQUESTER_PASSWORD", ANA), ("REEVE_APPROVER_PASSWORD", BEN)]).ended(0);
     let forks: Vec<String> = forked.lines().iter().map(|line| line["fork"].as_str().unwrap().to_owned()).collect();
 
     let server = Server::start(&restored, &[]);
     let client = Client::signed_in(&server, &data);
-    let wanted: Vec<String> = kept.into_inner().unwrap().into_iter().filter(|(at, _)| *at < before).map(|(_, name)| name).collect();
+    let wanted: Vec<String> =
+        kept.into_inner().unwrap().into_iter().filter(|(at, _)| *at < before).map(|(_, name)| name).collect();
     assert!(wanted.len() > 100, "only {} were acknowledged", wanted.len());
     let began = Instant::now();
     let missing = loop {

@@ -10,14 +10,20 @@ const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 fn run(command: &mut Command) {
     let out = command.output().unwrap();
-    assert!(out.status.success(), "{command:?}: {}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{command:?}: {}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
 }
 
 /// A token with one Ed25519 key pair, below `folder`; names its settings to every process this test starts.
 fn token(folder: &Path) {
     let (tokens, conf, pem) = (folder.join("tokens"), folder.join("softhsm2.conf"), folder.join("key.pem"));
     fs::create_dir(&tokens).unwrap();
-    fs::write(&conf, format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display())).unwrap();
+    fs::write(&conf, format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display()))
+        .unwrap();
     let util = |args: &[&str]| run(Command::new("softhsm2-util").args(args).env("SOFTHSM2_CONF", &conf));
     util(&["--init-token", "--free", "--label", "reeve", "--so-pin", "12345678", "--pin", "87654321"]);
     run(Command::new("openssl").args(["genpkey", "-algorithm", "ed25519", "-out", pem.to_str().unwrap()]));
@@ -39,11 +45,16 @@ fn the_stable_key_never_leaves_the_token() {
     let conf = folder.path().join("softhsm2.conf");
     let (data, config) = (folder.path().join("data"), folder.path().join("reeve.toml"));
     let written = |token: &str, pin: &str| {
-        let text = format!("[ledger.pkcs11]\nmodule = \"{MODULE}\"\ntoken = \"{token}\"\nkey = \"stable\"\npin_file = \"{pin}\"\n");
+        let text =
+            format!("[ledger.pkcs11]\nmodule = \"{MODULE}\"\ntoken = \"{token}\"\nkey = \"stable\"\npin_file = \"{pin}\"\n");
         fs::write(&config, text).unwrap();
     };
     let serve = || {
-        let out = Command::new(binary()).args(["serve", "--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()]).env("SOFTHSM2_CONF", &conf).output().unwrap();
+        let out = Command::new(binary())
+            .args(["serve", "--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()])
+            .env("SOFTHSM2_CONF", &conf)
+            .output()
+            .unwrap();
         (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
     };
     written("other", "pin");

@@ -119,7 +119,13 @@ impl Server {
     fn launch(data: &Path, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary());
         command.args(["serve", "--console", "127.0.0.1:0", "--http", "127.0.0.1:0"]).args(more);
-        command.arg("--data").arg(data).envs(environment.iter().copied()).env("REEVE_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .arg("--data")
+            .arg(data)
+            .envs(environment.iter().copied())
+            .env("REEVE_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
