@@ -288,3 +288,89 @@ fn a_scrub_finds_a_flipped_byte_and_its_result_is_in_the_audit_log() {
     assert_eq!(scrubs.len(), 2, "{acts:?}");
     assert_eq!(scrubs[1]["detail"]["faults"][0]["log"], "ledger");
 }
+
+/// A file system in memory of its own, so that it can be filled; unmounted in the end.
+struct Tmpfs<'p>(&'p Path);
+
+impl<'p> Tmpfs<'p> {
+    fn mount(path: &'p Path, mebibytes: u32) -> Option<Self> {
+        fs::create_dir_all(path).unwrap();
+        let size = format!("size={mebibytes}m,mode=700");
+        let done = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).status();
+        done.is_ok_and(|status| status.success()).then_some(Self(path))
+    }
+
+    /// Leaves so much free.
+    fn fill(&self, free: u64) {
+        let disk = std::process::Command::new("df").args(["--output=avail", "-B1"]).arg(self.0).output().unwrap();
+        let avail: u64 = String::from_utf8_lossy(&disk.stdout).lines().nth(1).unwrap().trim().parse().unwrap();
+        let filler = self.0.join("filler");
+        let have = fs::metadata(&filler).map_or(0, |meta| meta.len());
+        let file = fs::File::options().create(true).append(true).open(&filler).unwrap();
+        let more = (have + avail).saturating_sub(free);
+        if more < have {
+            file.set_len(more).unwrap();
+        } else {
+            std::io::Write::write_all(&mut &file, &vec![1; (more - have) as usize]).unwrap();
+        }
+    }
+}
+
+impl Drop for Tmpfs<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_filling_disk_stops_the_reading_first_the_record_then_and_the_audit_log_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    let Some(mount) = Tmpfs::mount(&disk, 192) else { return println!("skipped: mounting takes root") };
+    let config = folder.path().join("reeve.toml");
+    fs::write(&config, "[limits]\ndisk_reserve_bytes = 33554432\n").unwrap();
+    let data = disk.join("data");
+    let server = Server::start(&data, &["--config", text(&config)]);
+    let client = Client::signed_in(&server, &data);
+    let health = || {
+        let (status, health) = client.text("/health", &[]);
+        (status, serde_json::from_str::<Value>(&health).unwrap())
+    };
+    let until = |what: &str, is: &dyn Fn(u16, &Value) -> bool| {
+        let began = Instant::now();
+        loop {
+            let (status, health) = health();
+            if is(status, &health) {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "{what}: {status} {health}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let has = |health: &Value, code: &str| health["problems"].as_array().unwrap().iter().any(|problem| problem["code"] == code);
+    assert_eq!(server.ingest("app", "{\"n\":1}\n").0, 200);
+    until("the first event is read", &|_, health| health["lag"]["records"] == 0 && health["stored"]["records"] == 1);
+
+    mount.fill(48 << 20);
+    until("the reading waits", &|status, health| status == 200 && has(health, "disk_fills"));
+    assert_eq!(server.ingest("app", "{\"n\":2}\n").0, 200, "the record goes on");
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(health().1["lag"]["records"], 1, "the reading does not");
+
+    mount.fill(16 << 20);
+    until("nothing is taken", &|status, health| status == 503 && has(health, "disk_full"));
+    let (status, answer) = server.ingest("app", "{\"n\":3}\n");
+    assert!(status == 503 && answer.to_string().contains("reserve"), "{status} {answer}");
+    // Who looks is still recorded, so people may look.
+    let (status, rows) = client.text("/search", &[("q", "source:http/app | stats count")]);
+    assert_eq!(status, 200, "{rows}");
+    let mut another = Client::new(&server);
+    let (name, password) = support::first_account(&data);
+    assert_eq!(another.sign_in(&name, &password).0, 200);
+
+    mount.fill(120 << 20);
+    until("all goes on by itself", &|status, health| status == 200 && health["status"] == "ok" && health["lag"]["records"] == 0);
+    assert_eq!(server.ingest("app", "{\"n\":4}\n").0, 200);
+    until("and all is read", &|_, health| health["stored"]["records"] == 3 && health["lag"]["records"] == 0);
+    assert_eq!(server.stop(), 0);
+}
