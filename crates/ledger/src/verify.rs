@@ -126,11 +126,19 @@ pub struct Report {
 }
 
 impl Report {
+    /// What is damaged: the faults, without forks that one was not told of. Whoever keeps the folder made these and knows of them.
+    pub fn damage(&self) -> impl Iterator<Item = &Fault> + Clone {
+        self.faults.iter().filter(|fault| fault.code != UNTOLD_FORK)
+    }
+
     /// Whether everything is as it was sealed.
     pub fn is_intact(&self) -> bool {
         self.faults.is_empty()
     }
 }
+
+/// The code of a fork that the one who verifies was not told of.
+const UNTOLD_FORK: &str = "LEDGER-031";
 
 /// Verifies the ledger in `dir`; it may be in use. Damage is no error but a [`Fault`]: everything is read to the end.
 ///

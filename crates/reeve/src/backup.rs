@@ -242,10 +242,11 @@ fn look(dir: &Path, key: Option<VerifierKey>) -> Result<Report, Failure> {
 
 fn intact(dir: &Path, key: Option<VerifierKey>) -> Result<Report, Failure> {
     let report = look(dir, key)?;
-    match report.faults.first() {
+    let first = report.damage().next().cloned();
+    match first {
         None => Ok(report),
         Some(fault) => {
-            let (dir, faults) = (dir.display(), report.faults.len());
+            let (dir, faults) = (dir.display(), report.damage().count());
             Err(Failure::new(
                 UNVERIFIED,
                 format!("`{dir}` does not verify, {faults} faults, the first: {} ({})", fault.what, fault.place),

@@ -331,13 +331,13 @@ fn look_at_record(data: &Path, sheet: &mut Sheet) {
     for (name, folder) in [("record", "ledger"), ("audit log", "audit")] {
         match reeve_ledger::verify(&data.join(folder), &VerifyOptions::default(), &mut |_| ()) {
             Err(error) => sheet.broken(name, error.to_string(), "see that the folder can be read"),
-            Ok(report) if report.is_intact() => {
+            Ok(report) if report.damage().next().is_none() => {
                 sheet.ok(name, format!("{} records in {} segments recomputed", report.records, report.segments))
             }
             Ok(report) => sheet.0.push(Check {
                 check: name,
                 state: State::Unverified,
-                what: format!("{} faults", report.faults.len()),
+                what: format!("{} faults", report.damage().count()),
                 hint: "`reeve ledger verify` names each with the records it hits".to_owned(),
             }),
         }

@@ -73,7 +73,13 @@ pub(crate) fn open(place: &Place) -> Result<Arc<dyn ExternalKey>, Failure> {
         .map_err(|error| wrong(format!("cannot load the module `{}`: {error}", place.module.display())))?;
     module
         .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-        .or_else(|error| if matches!(error, cryptoki::error::Error::AlreadyInitialized) { Ok(()) } else { Err(error) })
+        .or_else(|error| {
+            if matches!(error, cryptoki::error::Error::Pkcs11(cryptoki::error::RvError::CryptokiAlreadyInitialized, _)) {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })
         .map_err(|error| wrong(format!("the module does not start: {error}")))?;
     let slot = slot(&module, &place.token)?;
     let session = module.open_ro_session(slot).map_err(|error| wrong(format!("no session with `{}`: {error}", place.token)))?;

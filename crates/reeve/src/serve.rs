@@ -261,14 +261,16 @@ impl Server {
                 tracing::warn!(listener = %name, "did not stop in time");
             }
         }
-        let ledger = self.folder.ledger.clone();
+        let (ledger, audit) = (self.folder.ledger.clone(), self.folder.access.audit().clone());
         let finish = tokio::task::spawn_blocking(move || {
             reading.stop.store(true, Relaxed);
             if reading.thread.join().is_err() {
                 tracing::error!("the reading panicked; it will be made again from the record at the next start");
             }
-            if let Err(error) = ledger.seal_now() {
-                tracing::warn!(%error, "the last records are durable but not sealed yet; that follows at the next start");
+            for (log, ledger) in [("record", ledger), ("audit", audit)] {
+                if let Err(error) = ledger.seal_now() {
+                    tracing::warn!(%error, log, "the last records are durable but not sealed yet; that follows at the next start");
+                }
             }
         });
         let _ = finish.await;

@@ -77,6 +77,6 @@ fn the_stable_key_never_leaves_the_token() {
     let place = data.to_str().unwrap();
     reeve(["ledger", "verify", "--data", place]).ended(0);
     let found = support::reeve_with(["search", "*", "--data", place], &environment).ended(0);
-    assert!(found.stdout.contains("http/app"), "{}", found.stdout);
+    assert!(found.stdout.contains("\"source\":\"app\""), "{}", found.stdout);
     reeve(["search", "*", "--data", place]).ended(3).says(&["PKCS#11"]);
 }

@@ -148,7 +148,7 @@ fn epoch_fault(what: String, index: usize, entries: &Entries) -> Fault {
 
 fn fork_fault(fork: &crate::ForkStatement, leaf: &Hash, index: usize, entries: &Entries) -> Fault {
     Fault {
-        code: "LEDGER-031",
+        code: super::UNTOLD_FORK,
         what: format!(
             "the log was forked at {} entries, where {} were seen before, by {} and {}: {}",
             fork.size, fork.lost, fork.requester, fork.approver, fork.reason

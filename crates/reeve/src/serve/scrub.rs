@@ -90,13 +90,13 @@ impl Scrub {
     }
 
     fn tell(&self, began_at: Timestamp, reports: &[(&str, Report)]) {
-        let faults = reports.iter().flat_map(|(log, report)| report.faults.iter().map(move |fault| (log, fault)));
+        let faults = reports.iter().flat_map(|(log, report)| report.damage().map(move |fault| (log, fault)));
         for (log, fault) in faults.clone() {
             tracing::error!(log, code = fault.code, place = %fault.place, what = %fault.what, "the scrub found damage");
         }
         let line = |(log, report): &(&str, Report)| {
             json!({ "log": log, "key": report.key, "log_size": report.log_size, "segments": report.segments, "records": report.records,
-                    "lost_records": report.lost_records, "faults": report.faults.len() })
+                    "lost_records": report.lost_records, "forks": report.forks, "faults": report.damage().count() })
         };
         let named: Vec<_> = faults.clone().take(FAULTS_NAMED).map(|(log, fault)| json!({ "log": log, "fault": fault })).collect();
         let done = Scrubbed {
