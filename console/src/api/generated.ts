@@ -73,6 +73,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether Reeve takes, seals, reads and is watched. Shows counts only, so it asks for no session. */
+        get: operations["health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/histogram": {
         parameters: {
             query?: never;
@@ -117,6 +134,23 @@ export interface paths {
         };
         /** One incident, as it was reconstructed. */
         get: operations["incident"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same counts in Prometheus' text format. */
+        get: operations["metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -400,6 +434,11 @@ export interface components {
             /** @description Its name; dotted path for OCSF attributes. */
             name: string;
         };
+        /**
+         * @description See [`Health::status`].
+         * @enum {string}
+         */
+        Condition: "ok" | "degraded" | "failing";
         /** @description What an answer cost, and whether it is whole. */
         Cost: {
             /**
@@ -569,6 +608,26 @@ export interface components {
             time: string | null;
             time_certainty: components["schemas"]["TimeCertainty"] | null;
         };
+        /** @description How it is going, and what to do about what is not. */
+        Health: {
+            /** @description What is durable and not read yet. */
+            lag: components["schemas"]["Lag"];
+            last_checkpoint?: components["schemas"]["Signed"] | null;
+            /** @description The latest scrub: when it ended, records recomputed, faults found. */
+            last_scrub?: Record<string, never> | null;
+            /** @description What is wrong. */
+            problems: components["schemas"]["Problem"][];
+            /** @description What is in sealed segments under a checkpoint. */
+            sealed: components["schemas"]["Sealed"];
+            /** @description `ok`; `degraded`: events are taken and something needs attention; `failing`: events are not taken. */
+            status: components["schemas"]["Condition"];
+            /** @description What is durable. */
+            stored: components["schemas"]["Stored"];
+            /** @description Version of the program. */
+            version: string;
+            /** @description The witnesses, where a policy names some. */
+            witnesses: components["schemas"]["Witness"][];
+        };
         /** @description Counts over time. */
         Histogram: {
             /**
@@ -667,6 +726,14 @@ export interface components {
             /** @description Last moment of its steps. */
             to: string;
         };
+        /** @description How far the reading is behind. */
+        Lag: {
+            /**
+             * Format: int64
+             * @description Durable records that are not read yet.
+             */
+            records: number;
+        };
         /**
          * @description The link that makes an event part of the incident.
          * @enum {string}
@@ -677,17 +744,16 @@ export interface components {
          * @enum {string}
          */
         OrderCertainty: "certain" | "likely" | "unknown";
-        /** @description Something wrong with the bytes of a record. */
+        /** @description Something that needs attention. */
         Problem: {
-            /** @description A stable name, as in `json.depth`. */
+            /** @description A stable name. */
             code: string;
-            /** @description What was found there. */
-            detail: string;
-            /**
-             * Format: int64
-             * @description Byte offset in the record.
-             */
-            offset: number;
+            /** @description What to do. */
+            hint: string;
+            /** @description How bad it is. */
+            state: components["schemas"]["Condition"];
+            /** @description What is wrong. */
+            what: string;
         };
         /** @description A process of the incident with what it started. */
         ProcessNode: {
@@ -787,6 +853,19 @@ export interface components {
             /** @description How far `time` can be trusted. */
             time_certainty: components["schemas"]["TimeCertainty"];
         };
+        /** @description What is sealed. */
+        Sealed: {
+            /**
+             * Format: int64
+             * @description Records in them.
+             */
+            records: number;
+            /**
+             * Format: int32
+             * @description Segments.
+             */
+            segments: number;
+        };
         /** @description One line of a search's answer. */
         SearchLine: {
             /** @description The columns. */
@@ -836,6 +915,21 @@ export interface components {
         SignIn: {
             password: string;
             user: string;
+        };
+        /** @description A signed checkpoint. */
+        Signed: {
+            /**
+             * Format: int64
+             * @description Seconds since then; negative if the clock went back.
+             */
+            age_seconds: number;
+            /** @description When it was signed. */
+            at: string;
+            /**
+             * Format: int64
+             * @description Entries in the log.
+             */
+            size: number;
         };
         /** @description Who is signed in. */
         SignedIn: {
@@ -891,6 +985,16 @@ export interface components {
             /** @description When its last event happened. */
             until: string;
         };
+        /** @description What is durable. */
+        Stored: {
+            /** @description One past the last durable record. */
+            end: string;
+            /**
+             * Format: int64
+             * @description Records, sealed or not.
+             */
+            records: number;
+        };
         /** @description An ATT&CK technique. */
         Technique: {
             /** @description As in `Unix Shell`. */
@@ -918,6 +1022,20 @@ export interface components {
             state: components["schemas"]["EvidenceState"];
             /** @description What was checked, in order. */
             steps: components["schemas"]["CheckStep"][];
+        };
+        /** @description One witness. */
+        Witness: {
+            /** @description Whether its last answer was a cosignature. */
+            answers: boolean;
+            /** @description The time in that cosignature. */
+            cosigned_at?: string | null;
+            /**
+             * Format: int64
+             * @description Size of the latest checkpoint that it cosigned since the start.
+             */
+            cosigned_size?: number | null;
+            /** @description Its name in the policy. */
+            name: string;
         };
     };
     responses: never;
@@ -1104,6 +1222,34 @@ export interface operations {
             };
         };
     };
+    health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description events are not taken */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+        };
+    };
     histogram: {
         parameters: {
             query?: {
@@ -1233,6 +1379,25 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Fault"];
+                };
+            };
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
                 };
             };
         };
