@@ -66,7 +66,7 @@ fn folder() -> PathBuf {
 }
 
 fn build(with_lake: bool, targets: &[String]) -> Done {
-    let mut words = vec!["build", "--release", "--locked", "--manifest-path", "fuzz/Cargo.toml"];
+    let mut words = vec!["build", "--release", "--manifest-path", "fuzz/Cargo.toml"];
     if with_lake {
         words.extend(["--features", "lake"]);
     }
