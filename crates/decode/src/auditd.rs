@@ -188,8 +188,8 @@ fn document<'a>(node: &'a str, id: &'a str, text: &'a str) -> Map<'a> {
             continue;
         }
         let fields = fields(&kind, head.rest);
-        add(&mut native, &kind, fields);
-        kinds.push(kind);
+        kinds.push(kind.clone());
+        add(&mut native, kind, fields);
     }
     native.0[types].1 = Value::List(kinds.into_iter().map(Value::Str).collect());
     native
@@ -206,21 +206,20 @@ fn name(kind: &str) -> Cow<'_, str> {
 }
 
 /// Adds one record: PATH is always a list; any other kind becomes one at its second record.
-fn add<'a>(native: &mut Map<'a>, kind: &Cow<'a, str>, fields: Map<'a>) {
-    let found = native.0.iter_mut().find(|(name, _)| name == kind);
+fn add<'a>(native: &mut Map<'a>, kind: Cow<'a, str>, fields: Map<'a>) {
+    let executes = kind == "EXECVE";
+    let found = native.0.iter_mut().find(|(name, _)| *name == kind);
     match found {
         Some((_, Value::List(items))) => items.push(Value::Map(fields)),
-        Some((_, Value::Map(first))) if kind == "EXECVE" => first.0.extend(fields.0),
+        Some((_, Value::Map(first))) if executes => first.0.extend(fields.0),
         Some((_, first)) => {
             let before = std::mem::replace(first, Value::Null);
             *first = Value::List(vec![before, Value::Map(fields)]);
         }
-        None if kind == "PATH" => native.push(kind.clone(), Value::List(vec![Value::Map(fields)])),
-        None => native.push(kind.clone(), fields),
+        None if kind == "PATH" => native.push(kind, Value::List(vec![Value::Map(fields)])),
+        None => native.push(kind, fields),
     }
-    if kind == "EXECVE"
-        && let Some((_, Value::Map(record))) = native.0.iter_mut().find(|(name, _)| name == "EXECVE")
-    {
+    if executes && let Some((_, Value::Map(record))) = native.0.iter_mut().find(|(name, _)| name == "EXECVE") {
         arguments(record);
     }
 }
@@ -323,11 +322,7 @@ fn unquoted<'a>(kind: &str, name: &str, value: &'a str) -> Value<'a> {
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if text.len() < 2 || text.len() % 2 == 1 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F' | b'a'..=b'f'))
-    {
-        return None;
-    }
-    hex::decode(text).ok()
+    hex::decode(text).ok().filter(|bytes| !bytes.is_empty())
 }
 
 /// Puts `argv` beside `a0`, `a1`, …: the arguments in order, those the kernel cut (`a1[0]`, `a1[1]`, …) joined.

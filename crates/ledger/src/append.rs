@@ -159,6 +159,9 @@ pub(crate) enum Turn {
     Closed,
 }
 
+/// A source and how its chain stood: last sequence and leaf hash.
+type Undo = (Arc<str>, Option<(u64, Hash)>);
+
 /// The one who writes. It alone knows chains, sequences and the end of the open file.
 pub(crate) struct Committer {
     inner: Arc<Inner>,
@@ -169,7 +172,7 @@ pub(crate) struct Committer {
     heads: HashMap<Arc<str>, Head>,
     group: u64,
     /// How each head stood before the group that is being written; `None`: there was none.
-    undo: Vec<(Arc<str>, Option<(u64, Hash)>)>,
+    undo: Vec<Undo>,
     buffer: Vec<u8>,
     leaf: Vec<u8>,
     marked: bool,

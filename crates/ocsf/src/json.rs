@@ -82,10 +82,12 @@ fn prune(json: &mut Map<String, Json>, members: &[Member], at: &str, partial: &m
             _ => continue,
         };
         // Metadata is completed below, whatever the mapping set of it.
-        if !whole && at.split('.').next() != Some("metadata") && name != "metadata" {
-            if let Some(value) = json.remove(name) {
-                partial.insert(path, value);
-            }
+        if !whole
+            && at.split('.').next() != Some("metadata")
+            && name != "metadata"
+            && let Some(value) = json.remove(name)
+        {
+            partial.insert(path, value);
         }
     }
 }
@@ -228,10 +230,10 @@ fn metadata(json: &mut Map<String, Json>, event: &Event<'_>, class: Option<&Clas
     if !profiles.is_empty() {
         metadata.insert("profiles".into(), json!(profiles));
     }
-    if class.is_some_and(|class| class.key.starts_with("win/")) || json.get("win_service").is_some() {
-        if let Some(Json::Object(metadata)) = json.get_mut("metadata") {
-            metadata.insert("extensions".into(), json!([{"name": "win", "uid": "2", "version": schema::VERSION}]));
-        }
+    if (class.is_some_and(|class| class.key.starts_with("win/")) || json.get("win_service").is_some())
+        && let Some(Json::Object(metadata)) = json.get_mut("metadata")
+    {
+        metadata.insert("extensions".into(), json!([{"name": "win", "uid": "2", "version": schema::VERSION}]));
     }
 }
 

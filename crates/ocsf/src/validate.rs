@@ -172,7 +172,10 @@ fn leads_to<'p>(json: &Json, path: &mut (impl Iterator<Item = &'p str> + Clone),
             None => map.get("value").and_then(Json::as_str) == Some(value),
         },
         Json::String(text) => text == value,
-        other => other.to_string() == value,
+        other => {
+            let text = other.to_string();
+            text == value
+        }
     }
 }
 

@@ -243,9 +243,7 @@ fn fit_one<'a>(value: Value<'a>, attribute: &Attribute) -> Option<Value<'a>> {
         },
         Kind::Ip => address(into_text(value)?).map(Value::Str),
         Kind::Mac => into_text(value).filter(|text| is_mac(text)).map(Value::Str),
-        Kind::Uuid => {
-            into_text(value).map(|text| Value::Str(text)).filter(|value| value.as_str().is_some_and(crate::validate::is_uuid))
-        }
+        Kind::Uuid => into_text(value).map(Value::Str).filter(|value| value.as_str().is_some_and(crate::validate::is_uuid)),
         Kind::Email => into_text(value).filter(|text| crate::validate::is_email(text)).map(Value::Str),
         Kind::Datetime => into_text(value).filter(|text| text.parse::<jiff::Timestamp>().is_ok()).map(Value::Str),
         Kind::Json => Some(value),

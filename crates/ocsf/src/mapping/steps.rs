@@ -148,7 +148,7 @@ impl Step {
             Self::Hashes => return hashes(&text),
             Self::SocketIp => return socket(&text).map(|(ip, _)| Value::from(ip)),
             Self::SocketPort => return socket(&text).map(|(_, port)| Value::Int(i64::from(port))),
-            Self::Under(field) => under(text, *field, scope),
+            Self::Under(field) => under(text, field, scope),
             Self::NotAddress => return super::address(text.clone()).is_none().then_some(Value::Str(text)),
             Self::Before(sign) => cut(text, |text| 0..text.find(sign).unwrap_or(text.len())),
             Self::After(sign) => {
