@@ -1,4 +1,10 @@
 //! How far our reading agrees with that of other programs over the same logs. Each test prints its rate.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops where it is wrong and says what it skipped"
+)]
 mod shared;
 
 use std::collections::BTreeMap;

@@ -1,4 +1,10 @@
 //! EVTX records counted against another implementation (libevtx), file by file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops where it is wrong and says what it skipped"
+)]
 mod shared;
 
 use std::collections::BTreeMap;

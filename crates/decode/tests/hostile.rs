@@ -1,4 +1,10 @@
 //! Input made to break parsers: each gives a problem with a name, and the rest goes on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops where it is wrong and says what it skipped"
+)]
 mod shared;
 
 use std::io::{Cursor, Read, Write};

@@ -298,7 +298,7 @@ fn of_files(name: &str, cmd: &str, words: &[&str]) -> Option<Action> {
         return Some(if only_history && paths().next().is_some() { CLEAR_HISTORY } else { DELETE });
     }
     if matches!(name, "ln" | "tee" | "cp" | "mv") {
-        return paths().last().and_then(|path| of_file(path, 1)).or_else(|| paths().find_map(|path| secret(path)));
+        return paths().next_back().and_then(|path| of_file(path, 1)).or_else(|| paths().find_map(|path| secret(path)));
     }
     if let Some(found) = paths().find_map(|path| secret(path)) {
         return Some(found);

@@ -265,7 +265,7 @@ impl<'w> Walk<'w> {
         if matches!(name, "useradd" | "adduser")
             && let Some(user) = cmd.split_whitespace().last()
         {
-            self.account(host, &user.to_owned(), id);
+            self.account(host, user, id);
         }
     }
 

@@ -71,7 +71,7 @@ impl World {
             events.extend(rows);
         }
         // By time, then by record: the order of the answers must not show.
-        events.sort_by(|a, b| (a.time, a.record, a.part, a.class_uid).cmp(&(b.time, b.record, b.part, b.class_uid)));
+        events.sort_by_key(|event| (event.time, event.record, event.part, event.class_uid));
         events.dedup_by(|a, b| a.record == b.record && a.part == b.part && a.class_uid == b.class_uid);
         Ok(Self::new(events, notes))
     }

@@ -118,6 +118,7 @@ impl Ext4 {
 
     /// Makes ready to shut the file system down without writing its journal out, so that all that was not synced is gone; the function does it, and
     /// calls `ending` at the last moment before.
+    #[allow(clippy::type_complexity, reason = "a closure's type has no name that could be given")]
     fn cut(&self) -> Result<impl FnMut(&mut dyn FnMut()) -> Result<(), String> + use<>, String> {
         // EXT4_IOC_SHUTDOWN, _IOR('X', 125, u32), with EXT4_GOING_FLAGS_NOLOGFLUSH.
         let script = "import fcntl, os, struct, sys\n\

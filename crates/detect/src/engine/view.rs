@@ -392,10 +392,10 @@ fn windows(parsed: &Parsed<'_>, head: &Head<'_>, wanted: &Wanted, slots: &mut Sl
         }
     }
     for (field, path) in &wanted.dotted {
-        if slots.is_empty(*field) {
-            if let Some(value) = parsed.field(path) {
-                slots.push_value(*field, value);
-            }
+        if slots.is_empty(*field)
+            && let Some(value) = parsed.field(path)
+        {
+            slots.push_value(*field, value);
         }
     }
     derived(parsed, head, wanted, slots);
@@ -570,10 +570,10 @@ fn audit_common(parsed: &Parsed<'_>, wanted: &Wanted, slots: &mut Slots) {
 fn audit_process(parsed: &Parsed<'_>, wanted: &Wanted, slots: &mut Slots) {
     audit_common(parsed, wanted, slots);
     // The name it was called by may be a link to the program the kernel names.
-    if let Some(Value::List(paths)) = parsed.native.get("PATH") {
-        if let Some(called) = paths.first().and_then(|path| path.path("name")).and_then(Value::text) {
-            wanted.of("Image").iter().for_each(|field| slots.push(*field, &called));
-        }
+    if let Some(Value::List(paths)) = parsed.native.get("PATH")
+        && let Some(called) = paths.first().and_then(|path| path.path("name")).and_then(Value::text)
+    {
+        wanted.of("Image").iter().for_each(|field| slots.push(*field, &called));
     }
     put(slots, wanted, "CommandLine", &command_line(parsed));
     if wanted.keywords {

@@ -145,7 +145,7 @@ fn next_try(rest: &[Piece], text: &str, from: usize) -> Option<usize> {
     let step = text[from..].chars().next()?.len_utf8();
     match rest {
         [Piece::Text(want), ..] => {
-            memchr::memmem::find(text[from + step..].as_bytes(), want.as_bytes()).map(|found| from + step + found)
+            memchr::memmem::find(&text.as_bytes()[from + step..], want.as_bytes()).map(|found| from + step + found)
         }
         _ => Some(from + step),
     }
