@@ -23,7 +23,7 @@ use crate::{
     disk::{Disk, RealDisk},
     env::{Clock, Rng, SystemClock, SystemRng, random},
     main_log::MainLog,
-    note::{Checkpoint, ExternalKey, VerifierKey},
+    note::{Attested, Checkpoint, ExternalKey, VerifierKey},
     outside::Outside,
     pressure::{Priority, Reserve},
     recover,
@@ -210,6 +210,17 @@ pub struct Ledger {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What the statement of a sealed segment says of its records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SealedSegment {
+    /// Records, lost ones included.
+    pub records: u32,
+    /// Of those, acknowledged and lost before they could be sealed.
+    pub lost: u32,
+    /// Earliest and latest time of receipt.
+    pub received: (Timestamp, Timestamp),
+}
+
 /// One sealed segment, as the main log says.
 #[derive(Clone)]
 pub(crate) struct Sealed {
@@ -219,6 +230,7 @@ pub(crate) struct Sealed {
     pub(crate) raw_bytes: u64,
     pub(crate) file_bytes: u64,
     pub(crate) lost: u32,
+    pub(crate) received: (Timestamp, Timestamp),
 }
 
 impl Sealed {
@@ -229,6 +241,7 @@ impl Sealed {
             raw_bytes: statement.raw_bytes,
             file_bytes: statement.file.length,
             lost: statement.lost.iter().map(|(_, count)| count).sum(),
+            received: statement.received,
         }
     }
 }
@@ -495,6 +508,25 @@ impl Ledger {
         let size = self.inner.outside.cosigned().map_or(0, |checkpoint| checkpoint.size);
         let state = self.inner.state.read();
         state.sealed.get(id.segment as usize).is_some_and(|sealed| id.index < sealed.records && sealed.entry < size)
+    }
+
+    /// Signs a receipt or a statement with the keys that sign checkpoints now.
+    ///
+    /// # Errors
+    /// What keeps it from signing, as [`Error::RolledBack`] or the lost key of an epoch.
+    pub fn attest(&self, kind: Attested, lines: &str) -> Result<String, Error> {
+        self.inner.log.lock().attest(kind, lines, self.inner.options.clock.now())
+    }
+
+    /// The sealed segments as their statements say, from the first on.
+    pub fn sealed_segments(&self) -> Vec<SealedSegment> {
+        let line = |sealed: &Sealed| SealedSegment { records: sealed.records, lost: sealed.lost, received: sealed.received };
+        self.inner.state.read().sealed.iter().map(line).collect()
+    }
+
+    /// The time of day by the ledger's clock.
+    pub fn now(&self) -> Timestamp {
+        self.inner.options.clock.now()
     }
 
     /// The key that verifies this ledger's checkpoints.

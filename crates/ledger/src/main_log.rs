@@ -20,7 +20,7 @@ use crate::{
     disk::{Disk, read_all, write_durably},
     entry::Entry,
     epoch::{Chain, Epochs, NextEpoch},
-    note::{self, Checkpoint, SignerKey, VerifierKey},
+    note::{self, Attested, Checkpoint, SignerKey, VerifierKey},
     outside::Outside,
     text,
     tree::{self, Peaks, node_hash},
@@ -184,6 +184,16 @@ impl MainLog {
             return Ok(());
         }
         self.publish(Vec::new(), self.time(now), None)
+    }
+
+    /// Signs a text that is no checkpoint with the keys that sign checkpoints now.
+    pub(crate) fn attest(&mut self, kind: Attested, lines: &str, now: Timestamp) -> Result<String, Error> {
+        self.make_ready(now)?;
+        let text = kind.text(self.key.verifier().name(), lines);
+        match self.epochs.signer() {
+            Some(epoch) => note::sign(&text, &[&self.key, epoch?]),
+            None => note::sign(&text, &[&self.key]),
+        }
     }
 
     /// Lets the log go on after a restore, with an entry that says by whose authority, and a new epoch.

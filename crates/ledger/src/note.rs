@@ -256,6 +256,83 @@ pub(crate) fn sign(text: &str, keys: &[&SignerKey]) -> Result<String, Error> {
     Ok(format!("{text}\n{}", lines?))
 }
 
+/// A key that signs notes in its own name, as a source's does. Zeroed when dropped.
+pub struct NoteKey(SignerKey);
+
+impl NoteKey {
+    /// A key named `name` from 32 secret random bytes.
+    ///
+    /// # Errors
+    /// [`Error::Key`] if a key cannot have that name.
+    pub fn new(name: &str, seed: &[u8; 32]) -> Result<Self, Error> {
+        SignerKey::new(name, seed).map(Self)
+    }
+
+    /// Reads the text of a key file; `place` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Key`], which never repeats the key.
+    pub fn parse(text: &str, place: &str) -> Result<Self, Error> {
+        SignerKey::parse(text, place).map(Self)
+    }
+
+    /// The text of a key file, `PRIVATE+KEY+name+id+key`.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        self.0.to_text().unwrap_or_default()
+    }
+
+    /// Its public half.
+    pub fn verifier(&self) -> &VerifierKey {
+        self.0.verifier()
+    }
+
+    /// The note over `text`, which ends with a line break.
+    pub fn sign(&self, text: &str) -> String {
+        // A key in memory signs whatever it is given.
+        sign(text, &[&self.0]).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for NoteKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NoteKey({})", self.0.verifier())
+    }
+}
+
+/// What a ledger signs besides checkpoints; format `docs/spec/receipt.md`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attested {
+    /// That a delivery is durable.
+    Receipt,
+    /// What is there of a source, and what is not.
+    Completeness,
+}
+
+impl Attested {
+    const fn head(self) -> &'static str {
+        match self {
+            Attested::Receipt => "reeve-receipt/v1",
+            Attested::Completeness => "reeve-completeness/v1",
+        }
+    }
+
+    /// The text that is signed. Its first line keeps it apart from checkpoints, whose second line is a number.
+    pub(crate) fn text(self, origin: &str, lines: &str) -> String {
+        format!("{}\norigin {origin}\n{lines}", self.head())
+    }
+}
+
+/// The lines after kind and origin of a note that the ledger with this key signed.
+///
+/// # Errors
+/// The reason, as words that follow "the note …".
+pub fn open_attested<'a>(kind: Attested, note: &'a str, key: &VerifierKey) -> Result<&'a str, String> {
+    let signed = key.open(note)?;
+    let lines = signed.strip_prefix(kind.head()).and_then(|rest| rest.strip_prefix("\norigin "));
+    let (origin, lines) = lines.and_then(|rest| rest.split_once('\n')).ok_or("is signed but of another kind")?;
+    if origin == key.name { Ok(lines) } else { Err(format!("is of origin `{origin}`, signed by `{}`", key.name)) }
+}
+
 /// A tree head of the main log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Checkpoint {

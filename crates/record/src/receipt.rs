@@ -24,12 +24,16 @@ pub enum Transport {
     Watch = 6,
     /// Written by Reeve itself, such as an audit record.
     Internal = 7,
+    /// A delivery that its source numbered and signed; format `docs/spec/receipt.md`.
+    Delivery = 8,
 }
 
 /// How well the way in protects a record before Reeve has it.
+///
+/// Ordered from the best on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Grade {
-    /// Signed and numbered by its sender: a missing record shows.
+    /// Signed and numbered by its sender, so that a missing record shows, or written by Reeve itself.
     A,
     /// From a sender or file known to Reeve, acknowledged, but not numbered by its sender.
     B,
@@ -39,7 +43,7 @@ pub enum Grade {
 
 impl Transport {
     /// Every transport, in the order of its number.
-    pub const ALL: [Transport; 7] = [
+    pub const ALL: [Transport; 8] = [
         Transport::File,
         Transport::SyslogUdp,
         Transport::SyslogTcp,
@@ -47,6 +51,7 @@ impl Transport {
         Transport::ElasticBulk,
         Transport::Watch,
         Transport::Internal,
+        Transport::Delivery,
     ];
 
     /// The number that stands for it in leaves and files.
@@ -69,13 +74,14 @@ impl Transport {
             Transport::ElasticBulk => "elastic_bulk",
             Transport::Watch => "watch",
             Transport::Internal => "internal",
+            Transport::Delivery => "delivery",
         }
     }
 
     /// What this way in protects against.
     pub const fn grade(self) -> Grade {
         match self {
-            Transport::Internal => Grade::A,
+            Transport::Internal | Transport::Delivery => Grade::A,
             Transport::File | Transport::Watch | Transport::Http | Transport::ElasticBulk => Grade::B,
             Transport::SyslogUdp | Transport::SyslogTcp => Grade::C,
         }
@@ -90,7 +96,7 @@ impl fmt::Display for Transport {
 
 /// The text names no transport.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` is not a transport: one of file, syslog_udp, syslog_tcp, http, elastic_bulk, watch, internal")]
+#[error("`{0}` is not a transport: one of file, syslog_udp, syslog_tcp, http, elastic_bulk, watch, internal, delivery")]
 pub struct UnknownTransport(String);
 
 impl FromStr for Transport {
@@ -135,7 +141,7 @@ mod tests {
             assert_eq!(serde_name(transport), transport.name());
         }
         assert_eq!(Transport::from_code(0), None);
-        assert_eq!(Transport::from_code(8), None);
+        assert_eq!(Transport::from_code(9), None);
         assert!("telegraph".parse::<Transport>().unwrap_err().to_string().contains("`telegraph`"));
     }
 

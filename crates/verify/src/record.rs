@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::{Hash, text};
 
 /// Names and grades of the transports, by number from 1.
-const TRANSPORTS: [(&str, u8); 7] = [
+const TRANSPORTS: [(&str, u8); 8] = [
     ("file", b'B'),
     ("syslog_udp", b'C'),
     ("syslog_tcp", b'C'),
@@ -13,6 +13,7 @@ const TRANSPORTS: [(&str, u8); 7] = [
     ("elastic_bulk", b'B'),
     ("watch", b'B'),
     ("internal", b'A'),
+    ("delivery", b'A'),
 ];
 
 /// Gives the salts of one segment.

@@ -49,7 +49,7 @@ impl Dice {
 }
 
 fn record(n: u32) -> NewRecord {
-    let transport = Transport::ALL[n as usize % 7];
+    let transport = Transport::ALL[n as usize % Transport::ALL.len()];
     let text = format!("Jan  5 09:12:{:02} web{} sshd[{n}]: Accepted publickey for ana from 192.0.2.{}", n % 60, n % 4, n % 250);
     let mut record = NewRecord::new(format!("web{}", n % 4), transport, text);
     if n.is_multiple_of(3) {

@@ -1,0 +1,28 @@
+//! The ledger, read from end to end.
+use reeve_ledger::{Ledger, StoredRecord};
+use reeve_record::RecordId;
+
+/// Shows every record from `next` up to `end` in order, until `show` says false. Segments that cannot be read are passed over; how many is
+/// returned.
+pub(crate) fn each(ledger: &Ledger, mut next: RecordId, end: RecordId, mut show: impl FnMut(&StoredRecord) -> bool) -> u64 {
+    let mut unreadable = 0;
+    while next < end {
+        match ledger.read_from(next, AT_ONCE) {
+            Ok(records) => {
+                let Some(last) = records.last() else { break };
+                if !records.iter().all(|record| record.id < end && show(record)) {
+                    break;
+                }
+                next = RecordId { index: last.id.index + 1, ..last.id };
+            }
+            Err(error) => {
+                tracing::error!(%error, segment = next.segment, "a segment is passed over");
+                unreadable += 1;
+                next = RecordId { segment: next.segment + 1, index: 0 };
+            }
+        }
+    }
+    unreadable
+}
+
+const AT_ONCE: usize = 8192;
