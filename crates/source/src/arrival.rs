@@ -49,6 +49,49 @@ pub trait Keeper: Send + Sync + 'static {
     fn end(&self) -> RecordId;
 }
 
+/// A delivery that is durable; `docs/spec/receipt.md`.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// Its records.
+    pub accepted: u64,
+    /// Id of the first; `None` for a heartbeat.
+    pub first: Option<RecordId>,
+    /// Id of the last.
+    pub last: Option<RecordId>,
+    /// Whether it was there already.
+    pub duplicate: bool,
+    /// The signed receipt, or why there is none at present.
+    pub receipt: Result<String, String>,
+}
+
+/// Why a delivery is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeliveryError {
+    /// Not as it is.
+    Refused {
+        /// HTTP status that says who has to do something about it.
+        status: u16,
+        /// A stable name.
+        code: &'static str,
+        /// What is wrong, in words.
+        reason: String,
+    },
+    /// Not now.
+    Keep(KeepError),
+}
+
+/// The answer to a delivery, once it is durable.
+pub type Delivering = BoxFuture<'static, Result<Delivered, DeliveryError>>;
+
+/// Takes deliveries that their sources numbered and signed.
+pub trait Deliveries: Send + Sync + 'static {
+    /// Whether nothing but signed deliveries is taken under this name.
+    fn is_numbered(&self, source: &str) -> bool;
+
+    /// Takes a delivery: its signed head and its body. The future must be polled for anything to happen.
+    fn deliver(&self, source: &str, head: String, body: Bytes) -> Delivering;
+}
+
 /// What every listener needs: the keeper and the counters.
 #[derive(Clone)]
 pub struct Intake {
@@ -56,12 +99,20 @@ pub struct Intake {
     pub keeper: Arc<dyn Keeper>,
     /// What is counted on the way.
     pub counters: Arc<Counters>,
+    /// Where signed deliveries go; `None` takes none.
+    pub deliveries: Option<Arc<dyn Deliveries>>,
 }
 
 impl Intake {
     /// An intake with its own counters.
     pub fn new(keeper: Arc<dyn Keeper>) -> Self {
-        Self { keeper, counters: Arc::default() }
+        Self { keeper, counters: Arc::default(), deliveries: None }
+    }
+
+    /// The same, with signed deliveries going there.
+    #[must_use]
+    pub fn with_deliveries(self, deliveries: Arc<dyn Deliveries>) -> Self {
+        Self { deliveries: Some(deliveries), ..self }
     }
 
     /// Keeps a batch and counts it by source once it is durable. Handed to the keeper at once, so batches stay in the order of calls.

@@ -141,6 +141,13 @@ pub(crate) enum Refusal {
     Malformed(String),
     NotFound(String),
     Method(Method),
+    /// Its records would be taken for some that a numbered source signed.
+    Unsigned(String),
+    Delivery {
+        status: StatusCode,
+        code: &'static str,
+        reason: String,
+    },
     Keep(KeepError),
 }
 
@@ -153,6 +160,8 @@ impl Refusal {
             Self::Encoding(_) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unsigned(_) => StatusCode::FORBIDDEN,
+            Self::Delivery { status, .. } => *status,
             Self::Keep(KeepError::Overloaded) => StatusCode::TOO_MANY_REQUESTS,
             Self::Keep(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -168,6 +177,8 @@ impl Refusal {
             Self::Malformed(_) => "malformed",
             Self::NotFound(_) => "not_found",
             Self::Method(_) => "method_not_allowed",
+            Self::Unsigned(_) => "unsigned",
+            Self::Delivery { code, .. } => code,
             Self::Keep(KeepError::Overloaded) => "overloaded",
             Self::Keep(KeepError::Full(_)) => "disk_full",
             Self::Keep(KeepError::Stopping) => "stopping",
@@ -184,6 +195,8 @@ impl Refusal {
             Self::Malformed(detail) => detail.clone(),
             Self::NotFound(path) => format!("there is nothing at `{path}`"),
             Self::Method(method) => format!("`{method}` is not possible here"),
+            Self::Unsigned(source) => format!("`{source}` is a numbered source: only deliveries signed with its key are taken"),
+            Self::Delivery { reason, .. } => reason.clone(),
             Self::Keep(error) => error.to_string(),
         }
     }

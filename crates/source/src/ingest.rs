@@ -1,15 +1,17 @@
 use std::sync::Arc;
 
 use axum::{
+    body::Body,
     extract::Request,
     http::{HeaderMap, Method, StatusCode, header},
     response::Response,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use reeve_record::Transport;
 
 use crate::{
-    Arrival,
+    Arrival, DeliveryError,
     bulk::check_name,
     http::{Refusal, Shared, json},
     lines::{self, Cut},
@@ -27,6 +29,12 @@ pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request)
             return Err(Refusal::Method(parts.method.clone()));
         }
         check_name(source).map_err(Refusal::Malformed)?;
+        if parts.headers.contains_key(DELIVERY) {
+            return deliver(shared, source, &parts.headers, body).await;
+        }
+        if shared.intake.deliveries.as_ref().is_some_and(|deliveries| deliveries.is_numbered(source)) {
+            return Err(Refusal::Unsigned(source.to_owned()));
+        }
         let (body, room) = shared.body(&parts.headers, body).await?;
         let cut = cut(&body, &parts.headers, shared.limits.record_bytes_max)?;
         let source: Arc<str> = source.into();
@@ -48,6 +56,47 @@ pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request)
         Err(refusal) => shared.turn_away(&refusal, true, &parts.headers),
     }
 }
+
+/// A delivery that its source numbered and signed; the answer carries the receipt. Format: `docs/spec/receipt.md`.
+async fn deliver(shared: &Shared, source: &str, headers: &HeaderMap, body: Body) -> Result<serde_json::Value, Refusal> {
+    let malformed = || Refusal::Malformed(format!("`{DELIVERY}` is not the base64 of a signed head"));
+    let head = headers.get(DELIVERY).and_then(|value| STANDARD.decode(value.as_bytes()).ok()).ok_or_else(malformed)?;
+    let head = String::from_utf8(head).map_err(|_| malformed())?;
+    let Some(deliveries) = &shared.intake.deliveries else {
+        let reason = "no numbered source is registered here".to_owned();
+        return Err(Refusal::Delivery { status: StatusCode::FORBIDDEN, code: "not_this_source", reason });
+    };
+    let (body, room) = shared.body(headers, body).await?;
+    let bytes = body.len() as u64;
+    let delivered = deliveries.deliver(source, head, body).await.map_err(refusal)?;
+    drop(room);
+    let count = shared.intake.counters.source(source);
+    if delivered.duplicate {
+        count.problem("duplicate", delivered.accepted);
+    } else {
+        count.received(delivered.accepted, bytes - delivered.accepted);
+    }
+    let (receipt, problem) = (delivered.receipt.as_ref().ok(), delivered.receipt.as_ref().err());
+    let mut answer = serde_json::json!({
+        "accepted": delivered.accepted, "first": delivered.first, "last": delivered.last, "duplicate": delivered.duplicate, "receipt": receipt,
+    });
+    if let (Some(problem), Some(answer)) = (problem, answer.as_object_mut()) {
+        answer.insert("receipt_problem".to_owned(), problem.clone().into());
+    }
+    Ok(answer)
+}
+
+fn refusal(error: DeliveryError) -> Refusal {
+    match error {
+        DeliveryError::Refused { status, code, reason } => {
+            Refusal::Delivery { status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), code, reason }
+        }
+        DeliveryError::Keep(error) => Refusal::Keep(error),
+    }
+}
+
+/// The header with the base64 of a delivery's signed head.
+const DELIVERY: &str = "reeve-delivery";
 
 /// An error as this API words it.
 pub(crate) fn refuse(refusal: &Refusal) -> Response {

@@ -10,13 +10,13 @@ mod elastic; // the Elastic handshakes around `_bulk`
 pub mod framing; // where one syslog message ends and the next begins on a stream
 mod gate; // how many connections, by peer and in all, and for how long they may be silent
 mod http; // bodies, limits, tokens and answers the HTTP listeners share
-mod ingest; // POST /ingest/{source}: NDJSON, JSON arrays, text lines
+mod ingest; // POST /ingest/{source}: NDJSON, JSON arrays, text lines, signed deliveries
 pub mod lines; // NDJSON, JSON arrays and text cut into records
 mod syslog; // UDP and TCP syslog
 mod token; // who may write
 mod watch; // a folder whose files appear, grow and rotate
 
-pub use arrival::{Arrival, Intake, KeepError, Keeper, Kept};
+pub use arrival::{Arrival, Delivered, Deliveries, Delivering, DeliveryError, Intake, KeepError, Keeper, Kept};
 pub use count::{Counters, ListenerCount, Snapshot, SourceCount};
 pub use elastic::Elastic;
 pub use http::{HttpLimits, Running, serve_http};

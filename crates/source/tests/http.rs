@@ -204,3 +204,67 @@ fn overload_and_full_disk_are_said() {
     server.stop.send(true).unwrap();
     server.runtime.block_on(server.running.done).unwrap();
 }
+
+/// Takes deliveries of `edge/web1` and gives the answer its body asks for.
+struct Numbering;
+
+impl reeve_source::Deliveries for Numbering {
+    fn is_numbered(&self, source: &str) -> bool {
+        source == "edge/web1"
+    }
+
+    fn deliver(&self, source: &str, head: String, body: bytes::Bytes) -> reeve_source::Delivering {
+        assert_eq!((source, &*head), ("edge/web1", "the head"));
+        let delivered = |duplicate, receipt| {
+            let (first, last) = (Some("0-1".parse().unwrap()), Some("0-2".parse().unwrap()));
+            Ok(reeve_source::Delivered { accepted: 2, first, last, duplicate, receipt })
+        };
+        let answer = match &body[..] {
+            b"new\nnew\n" => delivered(false, Ok("the receipt".to_owned())),
+            b"old\nold\n" => delivered(true, Err("nobody signs".to_owned())),
+            b"lie\n" => {
+                let reason = "it was otherwise".to_owned();
+                Err(reeve_source::DeliveryError::Refused { status: 409, code: "contradiction", reason })
+            }
+            _ => Err(reeve_source::DeliveryError::Keep(reeve_source::KeepError::Full("test".to_owned()))),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+#[test]
+fn signed_deliveries_are_handed_over_and_answered() {
+    let runtime = runtime();
+    let (memory, intake) = intake();
+    let intake = intake.with_deliveries(std::sync::Arc::new(Numbering));
+    let (stop, stopped) = watch::channel(false);
+    let address = "127.0.0.1:0".parse().unwrap();
+    let opening =
+        serve_http("http", address, intake.clone(), Tokens::default(), HttpLimits::default(), Elastic::default(), stopped);
+    let running = runtime.block_on(opening).unwrap();
+    let server = Server { memory, intake, running, stop, runtime };
+    // base64 of `the head`
+    let head = "Reeve-Delivery: dGhlIGhlYWQ=\r\n";
+    let send = |headers: &str, body: &[u8]| {
+        let (status, _, answer) = server.send("POST", "/ingest/edge%2Fweb1", headers, body);
+        (status, answer)
+    };
+    let (status, answer) = send(head, b"new\nnew\n");
+    assert_eq!((status, &answer["accepted"], &answer["first"], &answer["last"]), (200, &2.into(), &"0-1".into(), &"0-2".into()));
+    assert_eq!((&answer["duplicate"], &answer["receipt"]), (&false.into(), &"the receipt".into()));
+    let (status, answer) = send(&format!("{head}content-encoding: gzip\r\n"), &gzip(b"old\nold\n"));
+    assert_eq!((status, &answer["duplicate"], &answer["receipt"]), (200, &true.into(), &Value::Null));
+    assert_eq!(answer["receipt_problem"], "nobody signs");
+    let (status, answer) = send(head, b"lie\n");
+    assert_eq!((status, &answer["error"]["code"]), (409, &"contradiction".into()), "{answer}");
+    assert_eq!(send(head, b"full\n").0, 503);
+    let (status, answer) = send("", b"unsigned\n");
+    assert_eq!((status, &answer["error"]["code"]), (403, &"unsigned".into()), "{answer}");
+    assert_eq!(send("Reeve-Delivery: %\r\n", b"new\nnew\n").0, 400);
+    let line = &server.intake.counters.snapshot().sources[0];
+    assert_eq!((line.records, line.bytes, line.problems.get("duplicate")), (2, 6, Some(&2)), "{line:?}");
+    assert!(server.memory.raws().is_empty());
+    // Others go the way they went.
+    assert_eq!(server.send("POST", "/ingest/app", "", b"plain\n").0, 200);
+    assert_eq!(server.memory.raws(), ["plain"]);
+}
