@@ -39,6 +39,23 @@ export interface paths {
         patch: operations["change"];
         trace?: never;
     };
+    "/api/v1/completeness": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is there of each source that fits, and what is missing, in a signed statement. */
+        get: operations["completeness"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events/{record}/{part}": {
         parameters: {
             query?: never;
@@ -937,6 +954,13 @@ export interface components {
             csrf_token: string;
             user: components["schemas"]["User"];
         };
+        /** @description A statement, and the note over it that the ledger signed: `docs/spec/receipt.md`. */
+        SignedStatement: {
+            /** @description The signed note. */
+            note: string;
+            /** @description What is there and what is not. */
+            statement: Record<string, never>;
+        };
         /** @description Where to start: an alert, or a record. Exactly one of them. */
         Start: {
             /** @description Id of an alert. */
@@ -1145,6 +1169,40 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+        };
+    };
+    completeness: {
+        parameters: {
+            query: {
+                /** @description Name of the source; `*` stands for any text, `?` for one character. */
+                source: string;
+                /** @description Only records received at or after this, RFC 3339. */
+                from?: string;
+                /** @description Only records received before this, RFC 3339. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedStatement"];
+                };
+            };
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -2,6 +2,7 @@
 //!
 //! Reference: `docs/reference/api.md`, and the OpenAPI document that the server writes itself.
 mod alerts; // the queue
+mod completeness; // what is there of a source
 mod error; // refusals
 mod events; // search, histogram, fields, one event
 mod evidence; // state, verification and proof of a record
@@ -28,6 +29,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub use completeness::{CompletenessOf, SignedStatement};
 pub use error::{Fault, Refusal};
 pub use events::listed;
 pub use summary::summary;
@@ -48,7 +50,12 @@ pub struct App {
     pub rules: Arc<RuleSet>,
     /// Counters of everything that runs, as JSON; shows no content.
     pub counters: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// Makes a signed statement of completeness; shows no content. Blocks.
+    pub completeness: Completeness,
 }
+
+/// How statements of completeness are made.
+pub type Completeness = Box<dyn Fn(&CompletenessOf) -> Result<SignedStatement, String> + Send + Sync>;
 
 /// A body an API call may have, in bytes.
 const BODY_MAX: usize = 1 << 20;
@@ -75,6 +82,7 @@ fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(alerts::alert, alerts::change))
         .routes(routes!(incidents::incidents, incidents::reconstruct))
         .routes(routes!(incidents::incident))
+        .routes(routes!(completeness::completeness))
         .routes(routes!(status::status))
         .routes(routes!(health::health))
         .routes(routes!(health::metrics));

@@ -96,6 +96,15 @@ impl Client {
         document(answer)
     }
 
+    /// Gets a JSON document with a query.
+    pub(crate) fn get_with(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
+        let mut request = self.agent.get(format!("{}{path}", self.base)).header("cookie", &self.cookie);
+        for (name, value) in query {
+            request = request.query(*name, value);
+        }
+        document(request.call().map_err(broken)?)
+    }
+
     /// Gets text.
     pub(crate) fn text(&self, path: &str) -> Result<String, Failure> {
         let mut answer = self.agent.get(format!("{}{path}", self.base)).header("cookie", &self.cookie).call().map_err(broken)?;
@@ -153,7 +162,7 @@ impl Client {
 }
 
 /// One part of a path, percent-encoded.
-fn escaped(part: &str) -> String {
+pub(crate) fn escaped(part: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     part.bytes().map(|byte| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::{
     client::{Client, Where},
+    completeness_cmd::{Completeness, Receipts, completeness, receipts},
     exit::{Failure, UNUSABLE, UNVERIFIED, USAGE},
     folder::{Folder, stable_key},
     output::{self, Format},
@@ -34,6 +35,10 @@ pub(crate) enum Command {
     Check(Check),
     /// Print the latest checkpoint as a signed note
     Checkpoint(Checkpoint),
+    /// Say what is there of a source and what is missing, in a signed statement; or check one
+    Completeness(Completeness),
+    /// Check receipts for deliveries, offline or against the ledger that gave them
+    Receipt(Receipts),
     /// Let a restored record go on: two people, a reason, and an entry in the log that everybody sees
     Fork(Fork),
 }
@@ -141,6 +146,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Prove(args) => print_proof(&args),
         Command::Check(args) => check_proof(&args),
         Command::Checkpoint(args) => checkpoint(&args.data),
+        Command::Completeness(args) => completeness(&args),
+        Command::Receipt(args) => receipts(&args),
         Command::Fork(args) => fork(&args),
     }
 }
@@ -261,7 +268,7 @@ fn show_fork(log: &str, fork: &reeve_ledger::ForkStatement) -> Result<(), Failur
 }
 
 /// Opens a ledger under the name its own key has.
-fn own_ledger(data: &Path, name: &str) -> Result<Ledger, Failure> {
+pub(crate) fn own_ledger(data: &Path, name: &str) -> Result<Ledger, Failure> {
     let dir = data.join(name);
     let key = read_key(&dir.join("keys/checkpoint.vkey"))?;
     let stable_key = stable_key(data, None)?;
@@ -295,7 +302,7 @@ fn check_proof(args: &Check) -> Result<(), Failure> {
     let receipt = &proven.leaf.receipt;
     output::json(&json!({
         "verified": true, "record": proven.leaf.id, "source": receipt.source, "sequence": receipt.sequence,
-        "received_at": receipt.received_at, "transport": receipt.transport, "log": proven.checkpoint.origin, "size": proven.checkpoint.size,
+        "received_at": receipt.received_at, "transport": receipt.transport, "grade": receipt.transport.grade(), "log": proven.checkpoint.origin, "size": proven.checkpoint.size,
         "signed_at": proven.checkpoint.at, "epoch": proven.epoch.map(|epoch| epoch.epoch), "witnesses": proven.witnesses,
     }))
 }

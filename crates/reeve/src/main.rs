@@ -1,6 +1,7 @@
 //! The `reeve` command: arguments, configuration, wiring. Everything it does lives in the crates below it.
 mod backup;
 mod client;
+mod completeness_cmd;
 mod decode_cmd;
 mod doctor;
 mod exit;
@@ -13,7 +14,9 @@ mod pkcs11;
 mod rules;
 mod scan;
 mod search_cmd;
+mod send;
 mod serve;
+mod source_cmd;
 
 use std::process::ExitCode;
 
@@ -50,6 +53,11 @@ enum Command {
     Serve(serve::Args),
     /// Take files into the record and read them: into a data folder, or a running server
     Ingest(ingest::Args),
+    /// Number, sign and send lines of files as a source, until each is receipted
+    Send(send::Args),
+    /// Make the key of a source that numbers and signs what it sends
+    #[command(subcommand)]
+    Source(source_cmd::Command),
     /// Search events with the search bar's language or SQL
     Search(search_cmd::Args),
     /// Reconstruct incidents and read them
@@ -96,6 +104,8 @@ fn main() -> ExitCode {
         Command::Decode(args) => decode_cmd::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Ingest(args) => exit::of(ingest::run(args)),
+        Command::Send(args) => exit::of(send::run(&args)),
+        Command::Source(command) => exit::of(source_cmd::run(&command)),
         Command::Search(args) => exit::of(search_cmd::run(args)),
         Command::Incident(command) => exit::of(incident_cmd::run(command)),
         Command::Alert(command) => exit::of(incident_cmd::alerts(command)),

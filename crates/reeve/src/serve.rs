@@ -1,5 +1,6 @@
 //! `reeve serve`: listeners, record, reading, console, in one process.
 pub(crate) mod config;
+mod deliveries;
 mod keep;
 pub(crate) mod reading;
 mod scrub;
@@ -19,6 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use reeve_completeness::{Numbered, Query};
 use reeve_detect::{Engine, RuleSet};
 use reeve_record::Transport;
 use reeve_source::{
@@ -29,11 +31,13 @@ use tokio::{sync::watch, task::JoinHandle};
 pub(crate) use self::config::Args;
 use self::{
     config::{Config, HttpListener},
+    deliveries::{Gate, Losses},
     keep::{LedgerKeeper, Space},
     reading::{Progress, Reading},
     scrub::Scrub,
 };
 use crate::{
+    completeness_cmd::Place,
     exit::{self, Failure, USAGE},
     folder::{self, Folder},
     output,
@@ -67,6 +71,8 @@ struct Server {
     rules: Arc<RuleSet>,
     space: Arc<Space>,
     intake: Intake,
+    numbered: Arc<Numbered>,
+    losses: Arc<Losses>,
     stop: watch::Sender<bool>,
     stopped: watch::Receiver<bool>,
     listeners: BTreeMap<&'static str, String>,
@@ -77,13 +83,24 @@ struct Server {
 impl Server {
     async fn run(config: Config) -> Result<(), Failure> {
         let signals = Signals::new()?;
+        let alive = deliveries::last_alive(&config.data);
         let folder = Folder::open_with(&config.data, &config.origin, &config.ledger)?;
+        // A full disk must not keep a server from starting: what it has can still be read.
+        if let Err(error) = folder.access.own_act("server_start", serde_json::json!({ "alive": alive })) {
+            tracing::error!(%error, "the start could not be recorded: statements of completeness will not know when no server ran");
+        }
         let (engine, rules) = folder::engine(&config.rules)?;
         let space = Space::new(config.limits.disk_reserve_bytes);
         space.measure(&config.data);
-        let intake = Intake::new(Arc::new(LedgerKeeper::new(folder.ledger.clone(), space.clone())));
+        let numbered = deliveries::open(&folder.dir, folder.ledger.clone(), config.sources.clone(), folder.queue.clone())
+            .map_err(|error| Failure::new(USAGE, format!("cannot register the numbered sources: {error}")))?;
+        let numbered = Arc::new(numbered);
+        let intake = Intake::new(Arc::new(LedgerKeeper::new(folder.ledger.clone(), space.clone())))
+            .with_deliveries(Arc::new(Gate { numbered: numbered.clone(), space: space.clone() }));
+        let losses = Arc::new(Losses::new(intake.counters.clone(), folder.access.clone()));
         let (stop, stopped) = watch::channel(false);
         let measuring = tokio::spawn(measure(space.clone(), config.data.clone()));
+        let looking_after = tokio::spawn(deliveries::look_after(numbered.clone(), losses.clone()));
         let mut server = Self {
             config,
             folder,
@@ -91,6 +108,8 @@ impl Server {
             rules,
             space,
             intake,
+            numbered,
+            losses,
             stop,
             stopped,
             listeners: BTreeMap::new(),
@@ -113,6 +132,7 @@ impl Server {
             tracing::info!("stopping: listeners first, then what they took is read and sealed");
         }
         scrubbing.store(true, Relaxed);
+        looking_after.abort();
         server.close(reading).await;
         measuring.abort();
         opened
@@ -184,6 +204,14 @@ impl Server {
                 "lag_records": ledger.count_from(progress.next()), "rules": loaded, "disk_free_bytes": space.free_bytes(), "disk_pressure": space.pressure(), "disk_state": space.state(), "scrub": scrub,
             })
         };
+        let place = Place { ledger: folder.ledger.clone(), audit: folder.access.audit().clone(), lake: folder.lake.clone() };
+        let (numbered, handle) = (self.numbered.clone(), tokio::runtime::Handle::current());
+        let completeness = move |asked: &reeve_api::CompletenessOf| {
+            let numbered = numbered.any_fits(&asked.source);
+            let query = Query { source: asked.source.clone(), from: asked.from, to: asked.to, numbered };
+            let (statement, note) = place.state(&query, &handle)?;
+            Ok(reeve_api::SignedStatement { statement: serde_json::to_value(statement).unwrap_or_default(), note })
+        };
         Ok(reeve_api::router(Arc::new(reeve_api::App {
             access: folder.access.clone(),
             accounts: folder.accounts.clone(),
@@ -192,6 +220,7 @@ impl Server {
             case: folder.queue.clone(),
             rules: self.rules.clone(),
             counters: Box::new(counters),
+            completeness: Box::new(completeness),
         })))
     }
 
@@ -262,10 +291,16 @@ impl Server {
             }
         }
         let (ledger, audit) = (self.folder.ledger.clone(), self.folder.access.audit().clone());
+        let (numbered, losses, access) = (self.numbered, self.losses, self.folder.access.clone());
         let finish = tokio::task::spawn_blocking(move || {
+            deliveries::save(&numbered);
+            losses.tell();
             reading.stop.store(true, Relaxed);
             if reading.thread.join().is_err() {
                 tracing::error!("the reading panicked; it will be made again from the record at the next start");
+            }
+            if let Err(error) = access.own_act("server_stop", serde_json::json!({})) {
+                tracing::warn!(%error, "the stop could not be recorded: it will look like a kill");
             }
             for (log, ledger) in [("record", ledger), ("audit", audit)] {
                 if let Err(error) = ledger.seal_now() {

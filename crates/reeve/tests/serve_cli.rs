@@ -144,6 +144,7 @@ fn nobody_reads_or_changes_without_a_session_and_its_token() {
         "/alerts",
         "/incidents",
         "/status",
+        "/completeness?source=*",
         "/records/0-0/proof",
         "/events/0-0/0",
     ] {

@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-use reeve_ledger::{Policy, TimeStamper};
+use reeve_completeness::SourceKey;
+use reeve_ledger::{Policy, TimeStamper, VerifierKey};
 use reeve_source::Tokens;
 use serde::Deserialize;
 
@@ -101,6 +102,7 @@ pub(crate) struct Config {
     pub(crate) http: HttpListener,
     pub(crate) watch: Vec<PathBuf>,
     pub(crate) ledger: LedgerSettings,
+    pub(crate) sources: Vec<SourceKey>,
     pub(crate) limits: Limits,
     /// How often record and audit log are recomputed while the server runs.
     pub(crate) scrub: Option<Duration>,
@@ -137,6 +139,8 @@ struct File {
     #[serde(default)]
     scrub: ScrubSection,
     #[serde(default)]
+    sources: Vec<SourceSection>,
+    #[serde(default)]
     limits: Limits,
 }
 
@@ -152,6 +156,44 @@ impl Default for ScrubSection {
     fn default() -> Self {
         Self { every_hours: 168 }
     }
+}
+
+/// A source that numbers and signs what it sends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceSection {
+    /// Its verifier key; the key's name is the source's.
+    key: String,
+    /// It sends at least a heartbeat this often.
+    heartbeat_seconds: Option<u64>,
+}
+
+impl SourceSection {
+    fn read(&self) -> Result<SourceKey, Failure> {
+        let wrong = |what: String| Failure::new(USAGE, format!("configuration, [[sources]] `{}`: {what}", self.key));
+        let key = VerifierKey::parse(&self.key).map_err(|error| wrong(error.to_string()))?;
+        // Names that other listeners give, or Reeve itself: records of theirs are not signed.
+        if let Some(taken) = ["reeve/", "syslog/", "elastic/", "watch/"].into_iter().find(|taken| key.name().starts_with(taken)) {
+            return Err(wrong(format!("a name that begins with `{taken}` is not free: choose another")));
+        }
+        if let Some(seconds) = self.heartbeat_seconds.filter(|seconds| !(1..=HEARTBEAT_SECONDS_MAX).contains(seconds)) {
+            return Err(wrong(format!("`heartbeat_seconds` is {seconds}; it is 1 to {HEARTBEAT_SECONDS_MAX}")));
+        }
+        Ok(SourceKey { key, heartbeat: self.heartbeat_seconds.map(Duration::from_secs) })
+    }
+}
+
+fn read_sources(sections: &[SourceSection]) -> Result<Vec<SourceKey>, Failure> {
+    let sources: Vec<SourceKey> = sections.iter().map(SourceSection::read).collect::<Result<_, _>>()?;
+    for (nth, source) in sources.iter().enumerate() {
+        if sources.iter().skip(nth + 1).any(|other| other.key.name() == source.key.name()) {
+            return Err(Failure::new(
+                USAGE,
+                format!("configuration: `{}` is registered twice in [[sources]]", source.key.name()),
+            ));
+        }
+    }
+    Ok(sources)
 }
 
 /// Keys, witnesses and time-stamps of the ledger.
@@ -291,6 +333,7 @@ impl Config {
                 version: None,
             },
             ledger: file.ledger.settings(within)?,
+            sources: read_sources(&file.sources)?,
             limits,
             scrub: (file.scrub.every_hours > 0).then(|| Duration::from_secs(u64::from(file.scrub.every_hours) * 3600)),
         })
@@ -320,6 +363,8 @@ fn read_tokens(path: &Path) -> Result<Tokens, Failure> {
 
 /// A key lives a day at most.
 const EPOCH_SECONDS_MAX: u64 = 86_400;
+/// A source that is silent for two days may well be gone.
+const HEARTBEAT_SECONDS_MAX: u64 = 86_400;
 /// What the ledger takes as one record.
 const RECORD_BYTES_MAX: usize = 16 << 20;
 
@@ -367,6 +412,29 @@ mod tests {
             ("[[ledger.time_stamps]]\nname = \"A B\"\nurl = \"http://x/\"\n", "a-z"),
         ] {
             let failure = load(wrong).unwrap_err();
+            assert!(failure.code == USAGE && failure.message.contains(named), "{wrong}: {}", failure.message);
+        }
+    }
+
+    #[test]
+    fn numbered_sources_are_read_and_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reeve.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Config::load(Args { config: Some(path.clone()), ..Args::default() })
+        };
+        let key = |name: &str| reeve_ledger::NoteKey::new(name, &[3; 32]).unwrap().verifier().to_string();
+        let section = |name: &str, more: &str| format!("[[sources]]\nkey = \"{}\"\n{more}\n", key(name));
+        let config = load(&section("edge/web1", "heartbeat_seconds = 60")).unwrap();
+        assert_eq!((config.sources[0].key.name(), config.sources[0].heartbeat), ("edge/web1", Some(Duration::from_secs(60))));
+        for (wrong, named) in [
+            (section("edge/web1", "") + &section("edge/web1", ""), "twice"),
+            (section("elastic/logs", ""), "elastic/"),
+            (section("edge/web1", "heartbeat_seconds = 0"), "heartbeat_seconds"),
+            ("[[sources]]\nkey = \"edge\"\n".to_owned(), "name+id+key"),
+        ] {
+            let failure = load(&wrong).unwrap_err();
             assert!(failure.code == USAGE && failure.message.contains(named), "{wrong}: {}", failure.message);
         }
     }

@@ -112,7 +112,7 @@ async fn wait(parts: Vec<oneshot::Receiver<Result<Vec<RecordId>, reeve_ledger::E
     Ok(ids)
 }
 
-fn told(error: reeve_ledger::Error) -> KeepError {
+pub(super) fn told(error: reeve_ledger::Error) -> KeepError {
     match error {
         reeve_ledger::Error::DiskFull { .. } => KeepError::Full(error.to_string()),
         reeve_ledger::Error::Closed => KeepError::Stopping,

@@ -203,9 +203,11 @@ impl Reading {
     fn read(&mut self, records: &[StoredRecord], work: &mut Work) {
         let shards = self.shards.len();
         let mut parts: Vec<Vec<&StoredRecord>> = (0..shards).map(|_| Vec::with_capacity(records.len() / shards + 1)).collect();
-        for (nth, record) in records.iter().enumerate() {
-            let alone =
-                record.raw.first() == Some(&b'{') && matches!(record.receipt.transport, Transport::Http | Transport::ElasticBulk);
+        // What Reeve itself notes beside deliveries is about records, and no event.
+        let told = records.iter().filter(|record| record.receipt.transport != Transport::Internal);
+        for (nth, record) in told.enumerate() {
+            let alone = record.raw.first() == Some(&b'{')
+                && matches!(record.receipt.transport, Transport::Http | Transport::ElasticBulk | Transport::Delivery);
             let at = if alone { nth / STRETCH % shards } else { shard_of(&record.receipt.source, shards) };
             if let Some(part) = parts.get_mut(at) {
                 part.push(record);

@@ -118,7 +118,10 @@ impl Server {
 
     fn launch(data: &Path, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary());
-        command.args(["serve", "--console", "127.0.0.1:0", "--http", "127.0.0.1:0"]).args(more);
+        command.args(["serve", "--console", "127.0.0.1:0"]).args(more);
+        if !more.contains(&"--http") {
+            command.args(["--http", "127.0.0.1:0"]);
+        }
         command
             .arg("--data")
             .arg(data)
