@@ -172,10 +172,9 @@ fn insert(out: &mut Map<String, Value>, path: &str, value: Value) {
         }
         Some((head, rest)) => {
             let inner = out.entry(head).or_insert_with(|| Value::Object(Map::new()));
-            match inner {
-                Value::Object(inner) => insert(inner, rest, value),
-                // The attribute is there as a whole already.
-                _ => {}
+            // Otherwise the attribute is there as a whole already.
+            if let Value::Object(inner) = inner {
+                insert(inner, rest, value);
             }
         }
     }

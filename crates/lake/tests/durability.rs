@@ -177,6 +177,7 @@ fn put(raws: &Arc<Raws>, events: &[Told]) {
 }
 
 /// A condition in the query language with the same condition in plain code.
+#[allow(clippy::type_complexity, reason = "named once, read once")]
 fn condition(seed: u64) -> (String, Box<dyn Fn(&Told) -> bool>) {
     let attribute = |event: &Told, path: &str| {
         event

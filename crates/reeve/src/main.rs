@@ -99,7 +99,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let code = match cli.command {
+    match cli.command {
         Command::Scan(args) => scan::run(args),
         Command::Decode(args) => decode_cmd::run(args),
         Command::Serve(args) => serve::run(args),
@@ -128,6 +128,5 @@ fn main() -> ExitCode {
                     .and_then(|()| output::bytes(&page)),
             )
         }
-    };
-    code
+    }
 }

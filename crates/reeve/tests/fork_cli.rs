@@ -42,7 +42,7 @@ fn two_people_let_a_record_go_on_and_verify_wants_to_be_told() {
     let fork = |approver: &str, password: &str| {
         let args =
             ["ledger", "fork", "--data", place, "--requester", "ana", "--approver", approver, "--reason", "the key was lost"];
-        reeve_with(&args, &[("REEVE_REQUESTER_PASSWORD", ANA), ("REEVE_APPROVER_PASSWORD", password)])
+        reeve_with(args, &[("REEVE_REQUESTER_PASSWORD", ANA), ("REEVE_APPROVER_PASSWORD", password)])
     };
     fork("ana", ANA).ended(3).says(&["two different people"]);
     fork("Ana", ANA).ended(3).says(&["two different people"]);

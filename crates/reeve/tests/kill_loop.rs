@@ -127,7 +127,7 @@ fn write(writer: usize, cycle: usize, address: &str, stop: &AtomicBool) -> Ackno
                 .into_bytes()
             })
             .collect();
-        let ids: Vec<(u32, u32)> = if writer % 2 == 0 {
+        let ids: Vec<(u32, u32)> = if writer.is_multiple_of(2) {
             let Some(answer) = post(&mut stream, &format!("/ingest/writer-{writer}"), &records.join(&b'\n')) else { break };
             assert_eq!(answer["accepted"], records.len());
             let (first, last) = (id(answer["first"].as_str().unwrap()), id(answer["last"].as_str().unwrap()));

@@ -1,5 +1,5 @@
 //! What the end-to-end tests have in common: the binary, a server, a client of its API, archives made by hand.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, clippy::print_stdout, reason = "each test binary uses a part of it, and says what it skipped")]
 
 use std::{
     fs,
