@@ -48,7 +48,7 @@ def verify_proof(proof, raw, key, policy=None):
         check_epoch(found, checkpoint)
     if policy:
         policy.check(checkpoint["note"])
-    return {"record": f"{segment}-{place}", "origin": s["origin"], "entries": checkpoint["size"], "signed": checkpoint["signed"]}
+    return {"record": f"{segment}-{place}", "grade": chr(leaf[78]), "origin": s["origin"], "entries": checkpoint["size"], "signed": checkpoint["signed"]}
 
 
 class Ledger:
