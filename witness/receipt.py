@@ -15,7 +15,7 @@ RECEIPT = form(f"reeve-receipt/v1\norigin ([^\n]*)\nsource ([^\n]*)\nepoch {N}\n
 STATEMENT = form("reeve-completeness/v1\norigin ([^\n]*)\n([^\n]*)\n")
 MEMBERS = {"": "source from to made end checkpoint unsealed read_through sources sources_left_out ledger server listeners",
            "checkpoint": "size root at", "ledger": "lost removed unreadable_segments clock_steps", "server": "starts down", "down": "from to clean",
-           "sources": "source grade numbered expected received missing missing_numbers unknown_tails duplicates contradicting unproven late clock_ahead "
+           "sources": "source grade numbered expected received missing missing_numbers removed unknown_tails duplicates contradicting unproven late clock_ahead "
                       "unparsed silences dropped refused problems first_received last_received",
            "missing_numbers": "epoch first count", "silences": "from to", "listeners": "listener dropped refused"}
 COUNT_MAX, BODY_MAX = 16384, 16 << 20

@@ -201,6 +201,11 @@ impl Numbers {
         fresh
     }
 
+    /// Shows each stretch, as first number and one past the last.
+    pub(crate) fn each(&self, mut show: impl FnMut(u64, u64)) {
+        self.0.iter().for_each(|(first, end)| show(*first, *end));
+    }
+
     /// How many numbers from `first` up to `end` are there.
     pub(crate) fn within(&self, first: u64, end: u64) -> u64 {
         let before = self.0.range(..first).next_back().filter(|(_, until)| **until > first);

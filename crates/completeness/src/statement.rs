@@ -68,6 +68,8 @@ pub struct SourceLine {
     pub missing: Option<u64>,
     /// Which, at most 100 stretches.
     pub missing_numbers: Vec<Missing>,
+    /// Numbers that may have been sent in segments that are gone; not expected.
+    pub removed: u64,
     /// Epochs whose end nobody knows.
     pub unknown_tails: u64,
     /// Records sent again, and dropped.

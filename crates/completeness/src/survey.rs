@@ -57,7 +57,8 @@ pub fn survey(record: &Ledger, audit: &Ledger, query: &Query, reading: Option<&R
     let checkpoint = record.last_checkpoint();
     let sealed = record.sealed_segments();
     let unsealed = record.status().open_records;
-    let mut survey = Survey { query, made, sources: BTreeMap::new(), pending: None, last: None, ledger: LedgerLine::default() };
+    let mut survey =
+        Survey { query, made, sources: BTreeMap::new(), pending: None, last: None, blind: 0, ledger: LedgerLine::default() };
     survey.read(record, end, &sealed);
     let acts = Acts::read(audit, query);
     let (sources, left_out) = survey.finish(&acts, reading);
@@ -87,6 +88,8 @@ struct Survey<'q> {
     pending: Option<Pending>,
     /// When the record before was received.
     last: Option<Timestamp>,
+    /// Segments so far whose records are gone or cannot be read.
+    blind: u64,
     ledger: LedgerLine,
 }
 
@@ -111,6 +114,10 @@ struct Numbering {
 struct Epoch {
     there: Numbers,
     late: Numbers,
+    /// Numbers that deliveries in segments that are gone may have had.
+    unknown: Numbers,
+    /// [`Survey::blind`] when it was heard last.
+    blind: u64,
     frontier: u64,
     /// The frontier when the time asked for began, and when it ended.
     from: u64,
@@ -148,6 +155,8 @@ impl Survey<'_> {
                 true
             });
             self.settle(sealed);
+            let gone = statement.is_some_and(|statement| count == 0 && statement.lost < statement.records);
+            self.blind += u64::from(gone || unreadable > 0);
             if of_time {
                 self.ledger.unreadable_segments += unreadable;
             }
@@ -238,17 +247,22 @@ impl Survey<'_> {
 
     fn take_head(&mut self, head: Head, record: &StoredRecord, in_time: bool) {
         let at = record.receipt.received_at;
-        let query = self.query;
+        let (query, blind) = (self.query, self.blind);
         let source = self.source(&head.source);
         let numbering = source.numbering.get_or_insert_default();
         numbering.hear(at, query);
         let note = std::str::from_utf8(&record.raw).unwrap_or_default();
-        let signed = numbering.key.as_ref().is_some_and(|key| Head::open(note, key).is_ok());
+        // The registration may have lain in a segment that is gone; then the signature cannot be checked here.
+        let signed = numbering.key.as_ref().map_or(blind > 0, |key| Head::open(note, key).is_ok());
         if in_time && head.sent.duration_since(at) > AHEAD {
             source.line.clock_ahead += head.count;
         }
         let epoch = numbering.epochs.entry(head.epoch).or_default();
         epoch.heard |= in_time;
+        if std::mem::replace(&mut epoch.blind, blind) != blind {
+            // Whether these were ever sent only the segments could say that are not there any more.
+            epoch.unknown.add(epoch.frontier, head.first.max(epoch.frontier));
+        }
         if head.first < epoch.frontier {
             epoch.late.add(head.first, head.end());
         }
@@ -320,10 +334,14 @@ impl Survey<'_> {
         let (mut expected, mut missing) = (0, 0);
         for (number, epoch) in &numbering.epochs {
             let (first, end) = (epoch.from, epoch.to.max(epoch.from));
-            expected += end - first;
-            line.received += epoch.there.within(first, end);
-            line.late += epoch.late.within(first, end).min(epoch.there.within(first, end));
-            for (first, count) in epoch.there.missing(first, end) {
+            let mut known = epoch.there.clone();
+            epoch.unknown.each(|first, end| _ = known.add(first, end));
+            let (received, told) = (epoch.there.within(first, end), known.within(first, end));
+            expected += end - first - (told - received);
+            line.removed += told - received;
+            line.received += received;
+            line.late += epoch.late.within(first, end).min(received);
+            for (first, count) in known.missing(first, end) {
                 missing += count;
                 if line.missing_numbers.len() < MISSING_MAX {
                     line.missing_numbers.push(Missing { epoch: *number, first, count });

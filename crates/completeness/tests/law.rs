@@ -367,6 +367,32 @@ fn strangers_and_broken_deliveries_are_refused_and_leave_nothing() {
 }
 
 #[test]
+fn what_lay_in_a_segment_that_is_gone_is_not_said_to_be_missing() {
+    let mut house = House::new();
+    let all = chain(&[5, 5, 5, 5], house.clock.now());
+    house.send(&all[0]).unwrap();
+    house.record().seal_now().unwrap();
+    house.send(&all[1]).unwrap();
+    house.record().seal_now().unwrap();
+    let from = house.clock.on(10);
+    // The third never comes.
+    house.send(&all[3]).unwrap();
+    let figures = |line: &SourceLine| (line.expected, line.received, line.missing, line.removed);
+    assert_eq!(figures(&house.line()), (Some(20), 15, Some(5), 0));
+    house.open = None;
+    let segments = house.dir.path().join("record/segments");
+    std::fs::remove_file(segments.join("00000000.parquet")).unwrap();
+    house.start(true);
+    assert_eq!(figures(&house.line()), (Some(15), 10, Some(5), 5), "the first delivery may have been in it");
+    let later = Query { source: "edge/web1".into(), from: Some(from), numbered: true, ..Query::default() };
+    assert_eq!(figures(&house.statement(&later).sources[0]), (Some(10), 5, Some(5), 0));
+    house.open = None;
+    std::fs::remove_file(segments.join("00000001.parquet")).unwrap();
+    house.start(true);
+    assert_eq!(figures(&house.line()), (Some(5), 5, Some(0), 15), "nobody can know any more what was missing");
+}
+
+#[test]
 fn a_receipt_is_signed_by_the_key_epoch_too() {
     let dir = tempfile::tempdir().unwrap();
     let hour = Some(Duration::from_secs(3600));

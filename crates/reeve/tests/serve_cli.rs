@@ -331,6 +331,11 @@ fn status_evidence_and_a_stream_broken_off_are_in_the_audit_ledger() {
     within(PATIENCE, "all are found", || (count(&client, "audited") == Some(20_000)).then_some(()));
     client.get("/status", &[]);
     client.get("/records/0-7/evidence", &[]);
+    let said = client.get("/completeness", &[("source", "app")]);
+    assert_eq!(
+        (&said["statement"]["sources"][0]["received"], &said["statement"]["sources"][0]["missing"]),
+        (&json!(20_000), &Value::Null)
+    );
     client.break_off("/search?q=audited&limit=20000", 20_000);
     // The server notices that nobody reads on only when it writes.
     std::thread::sleep(Duration::from_secs(1));
@@ -340,6 +345,11 @@ fn status_evidence_and_a_stream_broken_off_are_in_the_audit_ledger() {
     let find = |wanted: &dyn Fn(&Value) -> bool| acts.iter().rev().find(|(_, act)| wanted(act));
     assert!(find(&|act| act["act"] == "read_status" && act["granted"] == true).is_some(), "{acts:?}");
     assert!(find(&|act| act["act"] == "check_evidence" && act["detail"]["evidence"] == "0-7").is_some(), "{acts:?}");
+    assert!(find(&|act| act["act"] == "check_evidence" && act["detail"]["completeness"] == "app").is_some(), "{acts:?}");
+    assert!(
+        find(&|act| act["act"] == "server_start").is_some() && find(&|act| act["act"] == "server_stop").is_some(),
+        "{acts:?}"
+    );
     let (asked, _) = find(&|act| act["detail"]["limit"] == 20_000).unwrap();
     let (_, answered) = find(&|act| act["act"] == "answer" && act["to"] == asked.to_string()).expect("rows sent are recorded");
     let rows = answered["rows"].as_u64().unwrap();
