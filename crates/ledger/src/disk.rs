@@ -7,6 +7,9 @@ use std::{
     sync::Arc,
 };
 
+use reeve_record::Hash;
+use sha2::{Digest, Sha256};
+
 /// A file system, as far as the ledger needs one.
 pub trait Disk: Send + Sync + 'static {
     /// Makes a folder and its parents; one that exists is fine.
@@ -95,8 +98,13 @@ impl Disk for RealDisk {
     fn overwrite(&self, path: &Path) -> io::Result<()> {
         // Not opened for appending: that would put the zeros behind the content.
         let mut file = OpenOptions::new().write(true).open(path)?;
-        let length = file.metadata()?.len();
-        io::copy(&mut io::repeat(0).take(length), &mut file)?;
+        let mut left = file.metadata()?.len();
+        let zeros = vec![0; left.min(1 << 20) as usize];
+        while left > 0 {
+            let part = left.min(zeros.len() as u64) as usize;
+            file.write_all(&zeros[..part])?;
+            left -= part as u64;
+        }
         file.sync_all()
     }
 
@@ -190,6 +198,33 @@ pub(crate) fn read_all(disk: &dyn Disk, path: &Path, limit: u64) -> io::Result<V
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
     Ok(bytes)
+}
+
+/// SHA-256 of the first `length` bytes of a file, or of what there is of them.
+pub(crate) fn hash_file(file: &dyn DiskFile, length: u64) -> io::Result<Hash> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < length {
+        let read = file.read_at(&mut buffer, at)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        at += read as u64;
+    }
+    Ok(hasher.finalize().into())
+}
+
+/// Overwrites a file in place, then removes it. A crash in between leaves the file with zeros or its content in part; whoever opens next finishes.
+/// What lies elsewhere on the medium it cannot reach: `docs/spec/retention.md`.
+pub(crate) fn erase(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.overwrite(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return disk.sync_dir(path.parent().unwrap_or(Path::new("."))),
+        overwritten => overwritten?,
+    }
+    disk.remove(path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// Writes a file so that after a crash either the old or the new content is there: temporary file, sync, rename, sync of the folder.

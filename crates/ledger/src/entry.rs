@@ -1,5 +1,5 @@
 //! What an entry of the main log is, by its first line. Format: `docs/spec/log.md`.
-use crate::{EpochStatement, ForkStatement, Statement, epoch, fork};
+use crate::{DisposalStatement, EpochStatement, ForkStatement, Statement, disposal, epoch, fork, hold, hold::HoldStatement};
 
 /// An entry that was read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -7,6 +7,8 @@ pub(crate) enum Entry {
     Batch(Statement),
     Epoch(EpochStatement),
     Fork(ForkStatement),
+    Disposal(DisposalStatement),
+    Hold(HoldStatement),
 }
 
 impl Entry {
@@ -18,6 +20,8 @@ impl Entry {
             "reeve-batch/v1" => Statement::parse(text).map(Self::Batch),
             epoch::HEAD => EpochStatement::parse(text).map(Self::Epoch),
             fork::HEAD => ForkStatement::parse(text).map(Self::Fork),
+            disposal::REDACTION | disposal::DESTRUCTION => DisposalStatement::parse(text).map(Self::Disposal),
+            hold::HEAD => HoldStatement::parse(text).map(Self::Hold),
             _ => return Err("is of a kind this program does not know"),
         };
         parsed.ok_or("is not in the form of docs/spec")
@@ -29,6 +33,8 @@ impl Entry {
             Self::Batch(batch) => &batch.origin,
             Self::Epoch(epoch) => &epoch.origin,
             Self::Fork(fork) => &fork.origin,
+            Self::Disposal(disposal) => &disposal.origin,
+            Self::Hold(hold) => &hold.origin,
         }
     }
 }

@@ -1,10 +1,5 @@
 //! Key epochs: the statement that begins one, the rules a chain of them keeps, and the keys on disk. Format: `docs/spec/log.md`.
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use reeve_record::Hash;
@@ -12,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Clock, Disk, Error, Rng,
+    disk::erase,
     disk::{read_all, write_durably},
     env::random,
     note::{Checkpoint, SignerKey, VerifierKey},
@@ -362,16 +358,6 @@ impl Epochs {
 
 fn key_file(epoch: u64) -> String {
     format!("epoch-{epoch:08}.key")
-}
-
-/// Overwrites a file in place, then removes it. A crash in between leaves the file with zeros or the key in part; the next open finishes.
-fn erase(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    match disk.overwrite(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return disk.sync_dir(path.parent().unwrap_or(Path::new("."))),
-        overwritten => overwritten?,
-    }
-    disk.remove(path)?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
 pub(crate) const HEAD: &str = "reeve-epoch/v1";

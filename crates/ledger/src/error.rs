@@ -133,6 +133,30 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// Content may not be taken out this way.
+    #[error("nothing was taken out: {reason}")]
+    Disposal {
+        /// Why not.
+        reason: String,
+    },
+    /// A hold forbids it. Nothing was taken out.
+    #[error("hold `{hold}` covers record {id}, so it stays: it may go only when that hold is released")]
+    Held {
+        /// Name of the hold.
+        hold: String,
+        /// The first such record.
+        id: RecordId,
+    },
+    /// The record's content was taken out.
+    #[error("the content of record {id} was {how} by entry {entry} of the main log")]
+    Disposed {
+        /// The record.
+        id: RecordId,
+        /// `redacted` or `destroyed`.
+        how: &'static str,
+        /// Index of the entry that says by whose word and why.
+        entry: u64,
+    },
     /// There is no such record, or its bytes were lost.
     #[error("there is no record {id}, or its bytes were lost before it was sealed")]
     NoRecord {
@@ -162,6 +186,9 @@ impl Error {
             Error::RolledBack { .. } => "LEDGER-015",
             Error::Policy { .. } => "LEDGER-016",
             Error::Fork { .. } => "LEDGER-017",
+            Error::Disposal { .. } => "LEDGER-018",
+            Error::Held { .. } => "LEDGER-019",
+            Error::Disposed { .. } => "LEDGER-037",
         }
     }
 

@@ -104,11 +104,11 @@ impl ForkStatement {
     }
 }
 
-fn is_text(text: &str, max: usize) -> bool {
+pub(crate) fn is_text(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
 }
 
-fn is_same(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
 }
 

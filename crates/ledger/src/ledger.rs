@@ -20,8 +20,11 @@ use serde::Serialize;
 use crate::{
     Error, ForkAuthority, ForkStatement, Net, Policy, RealNet, StampStatus, TimeStamper, WitnessStatus,
     append::{Committer, NewRecord, Outcome, Queue, Ticket, Turn},
-    disk::{Disk, RealDisk},
+    disk::{Disk, RealDisk, erase},
+    disposal::Disposals,
+    dispose::Unfinished,
     env::{Clock, Rng, SystemClock, SystemRng, random},
+    hold::{Hold, Holds},
     main_log::MainLog,
     note::{Attested, Checkpoint, ExternalKey, VerifierKey},
     outside::Outside,
@@ -132,6 +135,12 @@ pub struct Status {
     pub open_records: u64,
     /// Records that were acknowledged but damaged on disk before they could be sealed.
     pub lost_records: u64,
+    /// Sealed records whose content was redacted.
+    pub redacted_records: u64,
+    /// Records of destroyed segments.
+    pub destroyed_records: u64,
+    /// Holds that are active.
+    pub holds: u32,
     /// One past the last durable record.
     pub durable_end: RecordId,
     /// Why the ledger takes no more records, if it does not.
@@ -206,7 +215,7 @@ pub struct Recovery {
 
 /// The ledger of one folder. Cheap to share behind an `Arc`; all calls may come from any thread. Dropping it ends its threads; nothing is lost by that.
 pub struct Ledger {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -251,6 +260,8 @@ impl Sealed {
 pub(crate) struct State {
     pub(crate) sealed: Vec<Sealed>,
     pub(crate) unsealed: VecDeque<Arc<WalSegment>>,
+    pub(crate) disposals: Disposals,
+    pub(crate) holds: Holds,
     pub(crate) failed: Option<Error>,
 }
 
@@ -278,6 +289,12 @@ pub(crate) struct Inner {
     pub(crate) outside: Arc<Outside>,
 
     readers: Mutex<VecDeque<(u32, Arc<SegmentReader>)>>,
+    /// Held for reading while sealed files are read, so that none is erased under a reader.
+    pub(crate) layout: RwLock<()>,
+    /// One act at a time takes content out.
+    pub(crate) disposing: Mutex<Option<Unfinished>>,
+    /// Takes write-ahead files of sealed segments to be erased; `None`: the sealer does it.
+    eraser: Mutex<Option<std::sync::mpsc::Sender<Arc<WalSegment>>>>,
     /// Held until the last thread is gone.
     _lock: Box<dyn Send + Sync>,
 }
@@ -296,6 +313,10 @@ impl Ledger {
             spawned.map_err(|error| Error::io("start a thread for", dir, error))
         };
         ledger.start_outside()?;
+        let (sender, ended) = std::sync::mpsc::channel::<Arc<WalSegment>>();
+        *ledger.inner.eraser.lock() = Some(sender);
+        let inner = ledger.inner.clone();
+        ledger.threads.push(spawn("ledger-erase", Box::new(move || ended.iter().for_each(|wal| inner.erase_wal(&wal))))?);
         ledger.threads.push(spawn("ledger-commit", Box::new(move || committer.run()))?);
         ledger.threads.push(spawn("ledger-seal", Box::new(move || sealer.run()))?);
         Ok(ledger)
@@ -328,6 +349,9 @@ impl Ledger {
             log: Mutex::new(opened.log),
             outside: opened.outside,
             readers: Mutex::default(),
+            layout: RwLock::default(),
+            disposing: Mutex::default(),
+            eraser: Mutex::default(),
             _lock: opened.lock,
         });
         let committer = Committer::new(inner.clone(), opened.epoch, next_segment, opened.records_before);
@@ -383,7 +407,7 @@ impl Ledger {
         self.inner.submit(batch, Box::new(done));
     }
 
-    /// The durable record `id`; `None` if there is none or it was lost.
+    /// The durable record `id`; `None` if there is none, it was lost, or its content was taken out ([`Ledger::disposed_by`]).
     ///
     /// # Errors
     /// [`Error::Segment`] if its segment cannot be read.
@@ -550,6 +574,9 @@ impl Ledger {
         let (witnesses, witness_problem) = self.inner.outside.witness_status();
         let seal_problem = self.inner.seal.lock().problem.as_ref().map(Error::to_string);
         let state = self.inner.state.read();
+        let kept = || state.disposals.each().filter(|(_, disposed)| !disposed.destroyed);
+        let destroyed = state.disposals.each().filter(|(_, disposed)| disposed.destroyed);
+        let destroyed = destroyed.filter_map(|(segment, _)| state.sealed.get(segment as usize));
         Status {
             origin: self.inner.options.origin.clone(),
             segments: state.sealed.len() as u32,
@@ -558,6 +585,9 @@ impl Ledger {
             sealed_file_bytes: state.sealed.iter().map(|sealed| sealed.file_bytes).sum(),
             open_records: state.unsealed.iter().map(|wal| u64::from(wal.records())).sum(),
             lost_records: state.sealed.iter().map(|sealed| u64::from(sealed.lost)).sum(),
+            redacted_records: kept().map(|(_, disposed)| disposed.redacted_records()).sum(),
+            destroyed_records: destroyed.map(|sealed| u64::from(sealed.records)).sum(),
+            holds: state.holds.all().filter(|hold| Hold::is_active(hold)).count() as u32,
             durable_end: self.durable_end(),
             read_only: state.failed.as_ref().map(Error::to_string),
             pressure: self.inner.reserve.pressure(),
@@ -607,6 +637,7 @@ impl Drop for Ledger {
         self.inner.seal.lock().closed = true;
         self.inner.seal_changed.notify_all();
         self.inner.outside.close();
+        *self.inner.eraser.lock() = None;
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the ledger panicked");
@@ -624,6 +655,24 @@ fn epoch_status(log: &MainLog) -> Option<EpochStatus> {
 impl Inner {
     pub(crate) fn wal_path(&self, segment: u32) -> PathBuf {
         self.dir.join("wal").join(format!("{segment:08}.wal"))
+    }
+
+    /// Has the write-ahead file of a sealed segment erased, off the path of those who append.
+    pub(crate) fn discard(&self, wal: &Arc<WalSegment>) {
+        let sender = self.eraser.lock().clone();
+        match sender {
+            Some(sender) => _ = sender.send(wal.clone()),
+            None => self.erase_wal(wal),
+        }
+    }
+
+    /// What fails is done at the next opening.
+    fn erase_wal(&self, wal: &Arc<WalSegment>) {
+        // Somebody may still read from it, who found it before it was sealed.
+        while Arc::strong_count(wal) > 1 && self.eraser.lock().is_some() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = erase(&*self.disk, &wal.path);
     }
 
     pub(crate) fn segments_dir(&self) -> PathBuf {
@@ -681,7 +730,8 @@ impl Inner {
         let records = self.segment_records(segment).unwrap_or(0);
         let known = indexes.partition_point(|index| *index < records);
         let ranges: Vec<_> = indexes[..known].iter().map(|index| *index..index + 1).collect();
-        if ranges.is_empty() {
+        let _reading = self.layout.read();
+        if ranges.is_empty() || self.is_destroyed(segment) {
             return Ok(vec![None; indexes.len()]);
         }
         let rows = self.reader(segment)?.read(&ranges)?;
@@ -707,6 +757,10 @@ impl Inner {
                 present.filter_map(|(n, entry)| entry.map(|e| StoredRecord { id: id(n), raw: e.raw, receipt: e.receipt }));
             return Ok((records.collect(), taken));
         }
+        let _reading = self.layout.read();
+        if self.is_destroyed(first.segment) {
+            return Ok((Vec::new(), max as u32));
+        }
         let reader = self.reader(first.segment)?;
         let (mut records, mut bytes, mut taken) = (Vec::new(), 0, 0);
         while taken < max && bytes < READ_BYTES {
@@ -723,6 +777,15 @@ impl Inner {
         Ok((records, taken as u32))
     }
 
+    fn is_destroyed(&self, segment: u32) -> bool {
+        self.state.read().disposals.of(segment).is_some_and(|disposed| disposed.destroyed)
+    }
+
+    /// The next reader of the segment opens its files anew.
+    pub(crate) fn forget_reader(&self, segment: u32) {
+        self.readers.lock().retain(|(have, _)| *have != segment);
+    }
+
     /// A reader of a sealed segment; the last few stay open.
     fn reader(&self, segment: u32) -> Result<Arc<SegmentReader>, Error> {
         let mut readers = self.readers.lock();
@@ -732,7 +795,8 @@ impl Inner {
             }
         } else {
             drop(readers);
-            let reader = Arc::new(SegmentReader::open(&*self.disk, &self.segments_dir(), segment)?);
+            let redactions = self.state.read().disposals.of(segment).map_or(0, |disposed| disposed.redactions);
+            let reader = Arc::new(SegmentReader::open(&*self.disk, &self.segments_dir(), segment, redactions)?);
             readers = self.readers.lock();
             readers.push_front((segment, reader));
             readers.truncate(OPEN_READERS);

@@ -19,11 +19,14 @@
 #![allow(clippy::single_range_in_vec_init, reason = "readers take a list of ranges, and one is a list")]
 mod append; // records in, group commit
 mod disk; // the seam to storage
+mod disposal; // what says that content was taken out
+mod dispose; // taking it out
 mod entry; // what the main log holds
 mod env; // the seams to time and chance
 mod epoch; // signing keys that live an hour
 mod error;
 mod fork; // going on after a restore
+mod hold; // what forbids it
 mod ledger; // the handle: open, read, wait, status
 mod main_log; // C2SP tlog-tiles
 mod net; // the seam to the network
@@ -33,6 +36,7 @@ mod policy; // who must have cosigned
 mod pressure; // a full disk
 mod proof; // of one record, for anyone
 mod recover; // what a crash left behind
+mod retention; // what is due to go
 mod seal; // full segments to Parquet, batch statements to the main log
 mod segment; // the Parquet file of a sealed segment
 mod statement;
@@ -43,10 +47,13 @@ pub mod wal;
 
 pub use append::{MAX_RECORD, NewRecord, Ticket};
 pub use disk::{Disk, DiskFile, LockFailure, RealDisk};
+pub use disposal::{DisposalAuthority, DisposalStatement, RedactedFiles};
+pub use dispose::{Disposal, EventTimes, SegmentStatus};
 pub use env::{Clock, Rng, SystemClock, SystemRng};
 pub use epoch::{EpochStatement, Seal};
 pub use error::Error;
 pub use fork::{ForkAuthority, ForkStatement};
+pub use hold::{Hold, HoldScope, NewHold, Release};
 pub use ledger::{CheckpointStatus, EpochStatus, Ledger, Options, Recovery, SealedSegment, Status, StoredRecord, Turns};
 pub use net::{Answer, Net, RealNet};
 pub use note::{Attested, Checkpoint, ExternalKey, NoteKey, VerifierKey, WitnessKey, open_attested};
@@ -54,5 +61,6 @@ pub use outside::{StampStatus, WitnessStatus, stamp::TimeStamper};
 pub use policy::{Policy, PolicyWitness};
 pub use pressure::Priority;
 pub use proof::{ProvenRecord, Trust, prove, prove_on, verify_proof};
+pub use retention::{Act, Facts, FactsOf, Period, Plan, PlannedSegment, RetentionPolicy, Witnessed};
 pub use statement::{FileHash, Statement};
 pub use verify::{Fault, Progress, RecordRange, Report, VerifyOptions, verify};

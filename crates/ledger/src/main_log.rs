@@ -36,6 +36,8 @@ pub(crate) struct MainLog {
     checkpoint: Option<(Checkpoint, String)>,
     /// Made and signed, and not known to be durable.
     pending: Option<Publication>,
+    /// Entries that became durable while somebody else was at it, by leaf hash: who asked for them was told of a failure, and asks again.
+    untold: Vec<(Hash, u64)>,
     /// The largest lost size that a fork in this log permits to pass over.
     forgiven: u64,
     outside: Arc<Outside>,
@@ -158,23 +160,40 @@ impl MainLog {
         }
         let mut epochs = Epochs::new(keys, key.verifier().name(), epoch_length, clock, rng);
         epochs.take_up(&*disk, follower.chain.last())?;
-        Ok(Self { dir, disk, key, epochs, edge, checkpoint, pending: None, forgiven, outside })
+        Ok(Self { dir, disk, key, epochs, edge, checkpoint, pending: None, untold: Vec::new(), forgiven, outside })
     }
 
     /// Adds an entry and publishes a checkpoint over it; its index. After an error the call has to be repeated with the same entry: it may have been published.
     pub(crate) fn append(&mut self, entry: &[u8], now: Timestamp) -> Result<u64, Error> {
-        if entry.len() > usize::from(u16::MAX) {
-            return Err(Error::TooLarge { what: "a log entry", size: entry.len(), limit: usize::from(u16::MAX) });
+        self.append_all(&[entry.to_vec()], now)
+    }
+
+    /// Adds entries under one checkpoint; the index of the first. After an error as [`MainLog::append`].
+    pub(crate) fn append_all(&mut self, entries: &[Vec<u8>], now: Timestamp) -> Result<u64, Error> {
+        if let Some(entry) = entries.iter().find(|entry| entry.len() > ENTRY_MAX) {
+            return Err(Error::TooLarge { what: "a log entry", size: entry.len(), limit: ENTRY_MAX });
         }
-        let repeated = self.pending.as_ref().and_then(|pending| pending.index_of(entry));
+        let leaf = entries.first().map(|entry| leaf_hash(entry)).unwrap_or_default();
         self.settle()?;
-        if let Some(index) = repeated {
-            return Ok(index);
+        if let Some(at) = self.untold.iter().position(|(untold, _)| *untold == leaf) {
+            return Ok(self.untold.swap_remove(at).1);
         }
         self.make_ready(now)?;
         let index = self.edge.size;
-        self.publish(vec![entry.to_vec()], self.time(now), None)?;
+        self.publish(entries.to_vec(), self.time(now), None)?;
+        self.untold.retain(|(untold, _)| *untold != leaf);
         Ok(index)
+    }
+
+    /// Whether an entry waits to be made durable, or was since its appending failed: appending it again says so.
+    pub(crate) fn may_be_published(&self, entry: &[u8]) -> bool {
+        let pending = self.pending.iter().flat_map(|pending| &pending.entries);
+        pending.into_iter().any(|have| have == entry) || self.untold.iter().any(|(leaf, _)| *leaf == leaf_hash(entry))
+    }
+
+    /// The entry at `index`, which is below the checkpoint's size.
+    pub(crate) fn entry(&self, index: u64) -> Result<Vec<u8>, Error> {
+        read_entry(&*self.disk, &self.dir, self.edge.size, index)
     }
 
     /// Signs the present tree head again with the present time.
@@ -255,7 +274,7 @@ impl MainLog {
     }
 
     /// Time never goes back from one checkpoint to the next, whatever the clock does.
-    fn time(&self, now: Timestamp) -> Timestamp {
+    pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
         text::floor(self.checkpoint.as_ref().map_or(now, |(last, _)| last.at.max(now)))
     }
 
@@ -283,6 +302,11 @@ impl MainLog {
         self.write("checkpoint", pending.note.as_bytes())?;
         let Some(done) = self.pending.take() else { return Ok(()) };
         self.edge = done.edge;
+        if done.next.is_none() {
+            // Whoever appends only one batch of entries at a time has at most its first untold.
+            let first = done.entries.first().map(|entry| (leaf_hash(entry), done.first));
+            self.untold.extend(first);
+        }
         for index in (done.first..self.edge.size).filter(|index| (index + 1).is_multiple_of(WIDTH)) {
             self.remove_partials(index / WIDTH);
         }
@@ -329,12 +353,6 @@ impl MainLog {
     }
 }
 
-impl Publication {
-    fn index_of(&self, entry: &[u8]) -> Option<u64> {
-        (self.first..).zip(&self.entries).find(|(_, have)| *have == entry).map(|(index, _)| index)
-    }
-}
-
 /// Goes through a log entry by entry and holds epochs and forks to their rules.
 #[derive(Default)]
 pub(crate) struct Follower {
@@ -371,7 +389,7 @@ impl Follower {
                     Err("the fork names another tree than the one before it".into())
                 }
             }
-            Some(Entry::Batch(_)) | None => Ok(()),
+            Some(Entry::Batch(_) | Entry::Disposal(_) | Entry::Hold(_)) | None => Ok(()),
         }
     }
 }
@@ -436,6 +454,23 @@ pub(crate) fn read_entries(
     Ok(())
 }
 
+/// Reads one entry of a log that has `size` of them.
+fn read_entry(disk: &dyn Disk, dir: &Path, size: u64, index: u64) -> Result<Vec<u8>, Error> {
+    let bundle = index / WIDTH;
+    let missing = || Error::Log { place: format!("entry {index}"), reason: "it is missing".into() };
+    let count = size.checked_sub(bundle * WIDTH).ok_or_else(missing)?.min(WIDTH) as usize;
+    let (_, bytes) = read_tile(disk, dir, "entries", bundle, count, BUNDLE_LIMIT)?;
+    let mut rest = &bytes[..];
+    for _ in 0..index % WIDTH {
+        rest = rest
+            .split_first_chunk::<2>()
+            .and_then(|(n, tail)| tail.get(usize::from(u16::from_be_bytes(*n))..))
+            .ok_or_else(missing)?;
+    }
+    let entry = rest.split_first_chunk::<2>().and_then(|(n, tail)| tail.get(..usize::from(u16::from_be_bytes(*n))));
+    entry.map(Into::into).ok_or_else(missing)
+}
+
 /// Reads the tile of `width`, or the full one where that has replaced it. Returns its name too.
 fn read_tile(disk: &dyn Disk, dir: &Path, kind: &str, index: u64, width: usize, limit: u64) -> Result<(String, Vec<u8>), Error> {
     let partial = tile_path(kind, index, width);
@@ -467,6 +502,8 @@ pub(crate) fn tile_path(kind: &str, index: u64, width: usize) -> String {
     path
 }
 
+/// Greatest length of an entry.
+pub(crate) const ENTRY_MAX: usize = u16::MAX as usize;
 /// Hashes or entries in a full tile.
 pub(crate) const WIDTH: u64 = 256;
 /// 256 entries of the greatest length.

@@ -6,11 +6,12 @@ use reeve_record::{Hash, Leaf, RecordId, commit, leaf_hash};
 use crate::{
     Disk, Error, Policy, RealDisk,
     disk::read_all,
+    disposal::Disposed,
     entry::Entry,
     epoch::EpochStatement,
     main_log::{open_checkpoint, read_entries},
     note::{Checkpoint, VerifierKey},
-    segment::{Leaves, SegmentReader},
+    segment::redact,
     statement::Statement,
     text, tree,
 };
@@ -68,13 +69,21 @@ pub fn prove_on(disk: &Arc<dyn Disk>, dir: &Path, id: RecordId) -> Result<String
     let cosigned = read_checkpoint(disk, &dir.join("log/cosigned"), &key).ok().flatten();
     let cosigned = cosigned.filter(|cosigned| cosigned.0.size > found.entry && cosigned.0.size <= newest.0.size);
     let (found, note) = match cosigned {
-        Some(cosigned) => (find(disk, dir, &cosigned, id)?, cosigned.1),
+        // The files are those that the newest one speaks of.
+        Some(cosigned) => (Found { disposed: found.disposed, ..find(disk, dir, &cosigned, id)? }, cosigned.1),
         None => (found, newest.1),
     };
     if id.index >= found.statement.records || found.statement.is_lost(id.index) {
         return Err(Error::NoRecord { id });
     }
-    let (leaf, salt, path) = prove_in_batch(disk, dir, id, &found.statement)?;
+    let entry = found.disposed.entry;
+    if found.disposed.destroyed {
+        return Err(Error::Disposed { id, how: "destroyed", entry });
+    }
+    if found.disposed.is_redacted(id.index) {
+        return Err(Error::Disposed { id, how: "redacted", entry });
+    }
+    let (leaf, salt, path) = prove_in_batch(disk, dir, id, &found.statement, &found.disposed)?;
     let way_to = |index: u64| tree::inclusion_path(&found.leaves, index as usize).unwrap_or_default();
     let epoch =
         found.epoch.as_ref().map(|(index, epoch)| EpochPart { index: *index, path: way_to(*index), entry: epoch.to_text() });
@@ -94,15 +103,21 @@ struct Found {
     leaves: Vec<Hash>,
     entry: u64,
     statement: Statement,
+    /// What became of its content.
+    disposed: Disposed,
     /// The last epoch under the checkpoint, with its index.
     epoch: Option<(u64, EpochStatement)>,
 }
 
 fn find(disk: &dyn Disk, dir: &Path, (checkpoint, _): &(Checkpoint, String), id: RecordId) -> Result<Found, Error> {
-    let (mut leaves, mut batch, mut epoch) = (Vec::new(), None, None);
+    let (mut leaves, mut batch, mut epoch, mut disposed) = (Vec::new(), None, None, Disposed::default());
     read_entries(disk, &dir.join("log"), checkpoint.size, |index, bytes| {
         match Entry::parse(bytes) {
             Ok(Entry::Batch(statement)) if statement.segment == id.segment => batch = Some((index, statement)),
+            Ok(Entry::Disposal(disposal)) if disposal.segment == id.segment => {
+                let bad = |reason| Error::Log { place: format!("entry {index}"), reason: format!("it {reason}") };
+                disposed.take(index, &disposal, u32::MAX, &[]).map_err(bad)?;
+            }
             Ok(Entry::Epoch(statement)) => epoch = Some((index, statement)),
             _ => {}
         }
@@ -114,7 +129,7 @@ fn find(disk: &dyn Disk, dir: &Path, (checkpoint, _): &(Checkpoint, String), id:
         return Err(Error::Checkpoint { path: dir.join("log/checkpoint"), reason });
     }
     let (entry, statement) = batch.ok_or(Error::NotSealed { id })?;
-    Ok(Found { leaves, entry, statement, epoch })
+    Ok(Found { leaves, entry, statement, disposed, epoch })
 }
 
 fn prove_in_batch(
@@ -122,33 +137,18 @@ fn prove_in_batch(
     dir: &Path,
     id: RecordId,
     statement: &Statement,
+    disposed: &Disposed,
 ) -> Result<(Leaf, [u8; 32], Vec<Hash>), Error> {
-    let reader = SegmentReader::open(disk, &dir.join("segments"), id.segment)?;
-    let salt = reader.identity.secret.salts(id.segment).salt(id.index);
-    let mut leaves = Leaves::new(reader.identity.clone());
     let mut wanted = None;
-    let mut first = 0;
-    while first < statement.records {
-        let end = statement.records.min(first.saturating_add(4096));
-        for (row, index) in reader.read(&[first..end])?.into_iter().zip(first..) {
-            match &row.raw {
-                None => leaves.lost(),
-                Some(raw) => {
-                    let leaf = leaves.push(&row.receipt, row.previous, raw);
-                    if index == id.index {
-                        wanted = Some(leaf);
-                    }
-                }
-            }
+    let leaves = redact::recompute(disk, &dir.join("segments"), statement, disposed, |index, _, leaf, salts| {
+        if index == id.index {
+            wanted = leaf.map(|leaf| (leaf, salts.salt(index)));
         }
-        first = end;
-    }
-    let broken = || Error::Segment { segment: id.segment, reason: "its records no longer give the root that was signed".into() };
-    if leaves.root() != statement.root {
-        return Err(broken());
-    }
-    let path = tree::inclusion_path(&leaves.hashes, id.index as usize).ok_or_else(broken)?;
-    Ok((wanted.ok_or_else(broken)?, salt, path))
+    })?;
+    let broken = || Error::Segment { segment: id.segment, reason: "it does not hold the record that was signed".into() };
+    let path = tree::inclusion_path(&leaves, id.index as usize).ok_or_else(broken)?;
+    let (leaf, salt) = wanted.ok_or_else(broken)?;
+    Ok((leaf, salt, path))
 }
 
 /// Checks a proof against the raw bytes and the log's key; with a policy, also that a quorum of witnesses cosigned.

@@ -6,14 +6,17 @@ use zeroize::Zeroizing;
 
 use crate::{
     DiskFile, Error, LockFailure, Options,
-    disk::{Disk, read_all, write_durably},
+    disk::{Disk, erase, read_all, write_durably},
+    disposal::{Disposals, Disposed},
     entry::Entry,
     env::random,
+    hold::Holds,
     ledger::{Recovery, Sealed, State},
     main_log::{LogOptions, MainLog},
     note::{SignerKey, VerifierKey},
     outside::{Outside, OutsideOptions},
     pressure::Reserve,
+    segment::{file_name, parse_name},
     wal::{self, HEADER_LENGTH, Header, WalSegment},
 };
 
@@ -61,8 +64,9 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, Error> {
         outside: outside.clone(),
     };
     let log = MainLog::open(log, |index, entry| statements.take(index, entry))?;
-    let mut state = State { sealed: statements.sealed, ..State::default() };
-    remove_unpublished(disk, dir, state.sealed.len() as u32)?;
+    let Statements { sealed, disposals, holds, .. } = statements;
+    let mut state = State { sealed, disposals, holds, ..State::default() };
+    remove_unpublished(disk, dir, state.sealed.len() as u32, &state.disposals)?;
     let mut recovery = Recovery::default();
     let mut epoch = statements.epoch;
     let mut records_before = state.sealed.last().map_or(0, |sealed| sealed.records);
@@ -160,12 +164,26 @@ struct Statements {
     sealed: Vec<Sealed>,
     last: Hash,
     epoch: u64,
+    disposals: Disposals,
+    holds: Holds,
 }
 
 impl Statements {
     fn take(&mut self, index: u64, entry: Entry) -> Result<(), Error> {
         let bad = |reason: &str| Error::Log { place: format!("entry {index}"), reason: reason.into() };
-        let Entry::Batch(statement) = entry else { return Ok(()) };
+        let statement = match entry {
+            Entry::Batch(statement) => statement,
+            Entry::Disposal(disposal) => {
+                // Which records were lost is for a verifier to compare; here it is only about which files there are.
+                let batch = self.sealed.get(disposal.segment as usize).map(|sealed| (sealed.records, &[][..]));
+                return self.disposals.take(index, &disposal, batch).map_err(|reason| bad(&format!("it {reason}")));
+            }
+            Entry::Hold(hold) => {
+                self.holds.take(index, &hold);
+                return Ok(());
+            }
+            Entry::Epoch(_) | Entry::Fork(_) => return Ok(()),
+        };
         if statement.segment as usize != self.sealed.len() || statement.previous != self.last {
             return Err(bad("it does not continue the statement before it"));
         }
@@ -176,27 +194,51 @@ impl Statements {
     }
 }
 
-/// Segment files that no statement names, and temporary files: a crash came before they were published. The WAL still has their records;
-/// where it has not, they were published, and it is the log that is not what it was. Then nothing is touched.
-fn remove_unpublished(disk: &dyn Disk, dir: &Path, sealed: u32) -> Result<(), Error> {
+/// Erases files in `segments/` that nothing refers to: those of before they were published, whose records the WAL still has; temporary ones; what acts that
+/// took content out have left. Where files are missing that the log names, or there are some it does not reach, the log is not what it was: nothing is touched.
+fn remove_unpublished(disk: &dyn Disk, dir: &Path, sealed: u32, disposals: &Disposals) -> Result<(), Error> {
     let (folder, wal) = (dir.join("segments"), dir.join("wal"));
     let waiting = disk.list(&wal).map_err(|error| Error::io("list", &wal, error))?;
-    for name in disk.list(&folder).map_err(|error| Error::io("list", &folder, error))? {
-        let published = name.split_once('.').is_some_and(|(number, kind)| {
-            ["parquet", "map"].contains(&kind) && number.parse().is_ok_and(|number: u32| number < sealed)
-        });
-        if !published {
-            let path = folder.join(&name);
-            if let Some(number) = name.strip_suffix(".parquet")
-                && !waiting.contains(&format!("{number}.wal"))
-            {
-                let reason = "it was sealed, but the log does not reach it: the log is older than the segments, restore the newer one from a copy";
-                return Err(Error::Log { place: path.display().to_string(), reason: reason.into() });
-            }
-            disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+    let names = disk.list(&folder).map_err(|error| Error::io("list", &folder, error))?;
+    let older = |name: &str, reason: &str| {
+        let reason = format!("{reason}: the log is older than the segments, restore the newer one from a copy");
+        Err(Error::Log { place: folder.join(name).display().to_string(), reason })
+    };
+    let mut left = Vec::new();
+    for name in &names {
+        let found = parse_name(name);
+        if let Some((segment, 0, "parquet")) = found
+            && segment >= sealed
+            && !waiting.contains(&format!("{segment:08}.wal"))
+        {
+            return older(name, "it was sealed, but the log does not reach it");
         }
+        let belongs =
+            found.is_some_and(|(segment, redactions, kind)| segment < sealed && belongs(disposals.of(segment), redactions, kind));
+        if belongs {
+            continue;
+        }
+        if let Some((segment, redactions, kind)) = found.filter(|(segment, ..)| *segment < sealed)
+            && !disposals.of(segment).is_some_and(|disposed| disposed.destroyed)
+        {
+            let present = disposals.of(segment).map_or(0, |disposed| disposed.redactions);
+            let is_newer = redactions > present || kind == "leaves";
+            if is_newer && names.binary_search(&file_name(segment, present, "parquet")).is_err() {
+                return older(name, "content was taken out of its segment, and the log does not say so");
+            }
+        }
+        left.push(folder.join(name));
     }
-    Ok(())
+    left.iter().try_for_each(|path| erase(disk, path).map_err(|error| Error::io("erase", path, error)))
+}
+
+/// Whether a sealed segment has such a file.
+fn belongs(disposed: Option<&Disposed>, redactions: u32, kind: &str) -> bool {
+    match disposed {
+        None => redactions == 0 && ["parquet", "map"].contains(&kind),
+        Some(disposed) if disposed.destroyed => kind == "leaves",
+        Some(disposed) => redactions == disposed.redactions && kind != "leaves",
+    }
 }
 
 fn take_over_wal(
@@ -297,7 +339,7 @@ fn wal_files(disk: &dyn Disk, dir: &Path, sealed: u32) -> Result<Vec<WalFile>, E
     for name in names.iter().filter(|name| name.ends_with(".tmp")) {
         // A copy that was not finished; the file is there under its own name.
         let path = folder.join(name);
-        disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+        erase(disk, &path).map_err(|error| Error::io("erase", &path, error))?;
     }
     let numbered: Vec<(u32, String)> =
         names.into_iter().filter_map(|name| Some((name.strip_suffix(".wal")?.parse().ok()?, name))).collect();
@@ -305,7 +347,7 @@ fn wal_files(disk: &dyn Disk, dir: &Path, sealed: u32) -> Result<Vec<WalFile>, E
     for (n, (segment, name)) in numbered.iter().enumerate() {
         let path = folder.join(name);
         if *segment < sealed {
-            disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+            erase(disk, &path).map_err(|error| Error::io("erase", &path, error))?;
             continue;
         }
         let io = |error| Error::io("read", &path, error);

@@ -2,7 +2,7 @@
 //!
 //! Order, and what a crash after each step leaves: (1) segment and map file under their final names: nobody refers to them, they are made
 //! again; (2) tiles of the main log: the same; (3) the checkpoint: the segment is sealed, its WAL file is left over and removed at open;
-//! (4) the WAL file is removed.
+//! (4) the WAL file is erased: it held the content, which may have to be destroyed one day.
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -117,6 +117,10 @@ impl Sealer {
     /// One turn, without waiting: seals the oldest segment that has ended, or signs a heartbeat if that is due. Whether it sealed one.
     pub(crate) fn turn(&mut self) -> bool {
         self.inner.reserve.refill();
+        if let Some(mut unfinished) = self.inner.disposing.try_lock() {
+            // What fails again is told by the sealing that follows, which meets the same log.
+            let _ = self.inner.finish(&mut unfinished);
+        }
         let outcome = match self.work() {
             // What was taken is sealed with the room that was set aside.
             Err(Error::DiskFull { .. }) if self.inner.reserve.give_back() => self.work(),
@@ -158,7 +162,7 @@ impl Sealer {
         state.unsealed.front().filter(|wal| wal.header.segment < closed).cloned()
     }
 
-    fn seal(&mut self, wal: &WalSegment) -> Result<(), Error> {
+    fn seal(&mut self, wal: &Arc<WalSegment>) -> Result<(), Error> {
         let statement = match &self.staged {
             Some(statement) => statement.clone(),
             None => self.write(wal)?,
@@ -175,15 +179,14 @@ impl Sealer {
             state.sealed.push(Sealed::new(entry, &statement));
             state.unsealed.pop_front();
         }
-        // If this fails, the next open removes it.
-        let _ = self.inner.disk.remove(&wal.path);
+        self.inner.discard(wal);
         tracing::debug!(segment = statement.segment, records = statement.records, "sealed");
         Ok(())
     }
 
     fn write(&self, wal: &WalSegment) -> Result<Statement, Error> {
         let header = &wal.header;
-        let identity = Identity { segment: header.segment, epoch: header.epoch, secret: header.secret.clone() };
+        let identity = Identity { segment: header.segment, epoch: header.epoch, secret: Some(header.secret.clone()) };
         let dir = self.inner.segments_dir();
         let written = segment::write(&*self.inner.disk, &dir, &identity, |first| wal.read(first, CHUNK_ROWS, CHUNK_BYTES))?;
         Ok(Statement {

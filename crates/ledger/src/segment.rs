@@ -51,12 +51,78 @@ use crate::{
     wal::{Entry, Names},
 };
 
+pub(crate) mod redact; // written once more, without the content of some records
+
 /// What identifies a segment file, kept in its metadata.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Identity {
     pub(crate) segment: u32,
     pub(crate) epoch: u64,
-    pub(crate) secret: SaltSecret,
+    /// `None`: given up, since records were redacted.
+    pub(crate) secret: Option<SaltSecret>,
+}
+
+/// The salts file of a redacted segment: per record a salt, or length and commitment of what was redacted.
+pub(crate) struct KeptSalts(Vec<u8>);
+
+impl KeptSalts {
+    /// Reads the file of a segment with so many records.
+    pub(crate) fn read(disk: &dyn Disk, dir: &Path, segment: u32, redactions: u32, records: u32) -> Result<Self, Error> {
+        let path = salts_path(dir, segment, redactions);
+        let length = u64::from(records) * SALT_ROW as u64;
+        let bytes = crate::disk::read_all(disk, &path, length).map_err(|error| Error::io("read", &path, error))?;
+        Self::new(bytes, records).ok_or_else(|| Error::Segment { segment, reason: "its salts file is too short".into() })
+    }
+
+    /// `None` unless there are 40 bytes for each of `records`.
+    pub(crate) fn new(bytes: Vec<u8>, records: u32) -> Option<Self> {
+        (bytes.len() as u64 == u64::from(records) * SALT_ROW as u64).then_some(Self(bytes))
+    }
+
+    fn row(&self, index: u32) -> (u64, Hash) {
+        let row = self.0.chunks_exact(SALT_ROW).nth(index as usize).unwrap_or(&[0; SALT_ROW][..]);
+        let (length, rest) = row.split_first_chunk::<8>().unwrap_or((&[0; 8], row));
+        (u64::from_be_bytes(*length), rest.try_into().unwrap_or_default())
+    }
+
+    /// The salt of a record that was not redacted.
+    pub(crate) fn salt(&self, index: u32) -> Hash {
+        self.row(index).1
+    }
+
+    /// Length of the raw bytes and commitment of a record that was redacted.
+    pub(crate) fn redacted(&self, index: u32) -> (u64, Hash) {
+        self.row(index)
+    }
+
+    /// Writes a record's 40 bytes.
+    pub(crate) fn push(out: &mut Vec<u8>, length: u64, hash: &Hash) {
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(hash);
+    }
+}
+
+/// Where the salts of a segment come from.
+pub(crate) enum Salting {
+    Derived(reeve_record::Salts),
+    Kept(KeptSalts),
+}
+
+impl Salting {
+    pub(crate) fn salt(&self, index: u32) -> Hash {
+        match self {
+            Self::Derived(salts) => salts.salt(index),
+            Self::Kept(salts) => salts.salt(index),
+        }
+    }
+
+    /// Length and commitment of a redacted record, where there are any.
+    pub(crate) fn redacted(&self, index: u32) -> Option<(u64, Hash)> {
+        match self {
+            Self::Derived(_) => None,
+            Self::Kept(salts) => Some(salts.redacted(index)),
+        }
+    }
 }
 
 /// A row of a segment file, as stored.
@@ -71,20 +137,34 @@ pub(crate) struct Row {
 
 /// Turns rows into leaf hashes. Sealing and verifying share it: both see rows in order and keep the last leaf of each source.
 pub(crate) struct Leaves {
-    identity: Identity,
-    salts: reeve_record::Salts,
+    segment: u32,
+    salts: Salting,
     heads: HashMap<Arc<str>, Hash>,
     pub(crate) hashes: Vec<Hash>,
 }
 
 impl Leaves {
-    pub(crate) fn new(identity: Identity) -> Self {
-        let salts = identity.secret.salts(identity.segment);
-        Self { identity, salts, heads: HashMap::new(), hashes: Vec::new() }
+    pub(crate) fn new(segment: u32, salts: Salting) -> Self {
+        Self { segment, salts, heads: HashMap::new(), hashes: Vec::new() }
     }
 
     fn id(&self) -> RecordId {
-        RecordId { segment: self.identity.segment, index: self.hashes.len() as u32 }
+        RecordId { segment: self.segment, index: self.hashes.len() as u32 }
+    }
+
+    /// Adds the next row: its leaf, or `None` for one that was lost.
+    pub(crate) fn take(&mut self, row: &Row, is_redacted: bool) -> Option<Leaf> {
+        match &row.raw {
+            Some(raw) => Some(self.push(&row.receipt, row.previous, raw)),
+            None if is_redacted => {
+                let (length, commitment) = self.salts.redacted(self.id().index)?;
+                Some(self.push_leaf(&row.receipt, row.previous, length, commitment))
+            }
+            None => {
+                self.lost();
+                None
+            }
+        }
     }
 
     /// What `previous` of the next row of `source` would be if it follows from the rows so far.
@@ -98,13 +178,17 @@ impl Leaves {
 
     /// Adds the next row's leaf and returns it. A `previous` that neither is given nor follows is taken as zeros.
     pub(crate) fn push(&mut self, receipt: &Receipt, previous: Option<Hash>, raw: &[u8]) -> Leaf {
-        let id = self.id();
+        let commitment = commit(&self.salts.salt(self.id().index), raw);
+        self.push_leaf(receipt, previous, raw.len() as u64, commitment)
+    }
+
+    fn push_leaf(&mut self, receipt: &Receipt, previous: Option<Hash>, raw_length: u64, commitment: Hash) -> Leaf {
         let leaf = Leaf {
-            id,
+            id: self.id(),
             previous: previous.or_else(|| self.head(&receipt.source)).unwrap_or_default(),
             receipt: receipt.clone(),
-            raw_length: raw.len() as u64,
-            commitment: commit(&self.salts.salt(id.index), raw),
+            raw_length,
+            commitment,
         };
         let hash = leaf.hash();
         self.hashes.push(hash);
@@ -139,13 +223,15 @@ pub(crate) fn write(
     mut next: impl FnMut(u32) -> Result<Vec<Option<Entry>>, Error>,
 ) -> Result<Written, Error> {
     let segment = identity.segment;
-    let path = segment_path(dir, segment);
+    let path = segment_path(dir, segment, 0);
     let temporary = path.with_extension("parquet.tmp");
     let io = |error| Error::io("write", &temporary, error);
     let file = disk.create(&temporary, true).map_err(io)?;
     let mut writer = ArrowWriter::try_new_with_options(Sink::new(file.clone()), schema(), options(identity))
         .map_err(|e| parquet_error(segment, e))?;
-    let mut leaves = Leaves::new(identity.clone());
+    let secret = identity.secret.as_ref();
+    let no_secret = || Error::Segment { segment, reason: "it has no salt secret to be sealed with".into() };
+    let mut leaves = Leaves::new(segment, Salting::Derived(secret.ok_or_else(no_secret)?.salts(segment)));
     let mut totals = Totals::default();
     loop {
         let entries = next(leaves.hashes.len() as u32)?;
@@ -165,7 +251,7 @@ pub(crate) fn write(
     if read != written {
         return Err(Error::Segment { segment, reason: "the disk gave back other bytes than were written".into() });
     }
-    let map_path = map_path(dir, segment);
+    let map_path = map_path(dir, segment, 0);
     crate::disk::write_durably(disk, &map_path, map.as_bytes(), false).map_err(|e| Error::io("write", &map_path, e))?;
     disk.rename(&temporary, &path).and_then(|()| disk.sync_dir(dir)).map_err(|e| Error::io("write", &path, e))?;
     let map = FileHash { length: map.len() as u64, sha256: Sha256::digest(map.as_bytes()).into() };
@@ -222,10 +308,11 @@ pub(crate) struct SegmentReader {
 }
 
 impl SegmentReader {
-    pub(crate) fn open(disk: &dyn Disk, dir: &Path, segment: u32) -> Result<Self, Error> {
-        let path = segment_path(dir, segment);
+    /// Opens the files of a segment with so many redactions.
+    pub(crate) fn open(disk: &dyn Disk, dir: &Path, segment: u32, redactions: u32) -> Result<Self, Error> {
+        let path = segment_path(dir, segment, redactions);
         let file = disk.open(&path).map_err(|error| Error::io("open", &path, error))?;
-        let map = crate::disk::read_all(disk, &map_path(dir, segment), MAP_LIMIT).ok();
+        let map = crate::disk::read_all(disk, &map_path(dir, segment, redactions), MAP_LIMIT).ok();
         let regions = map.and_then(|map| parse_map(std::str::from_utf8(&map).ok()?));
         let regions = regions.ok_or_else(|| Error::Segment { segment, reason: "its map is missing or damaged".into() })?;
         let everywhere: Vec<_> = regions.iter().filter(|region| region.serves_all()).collect();
@@ -324,6 +411,7 @@ impl SegmentReader {
     }
 }
 
+/// The columns of a batch of rows.
 struct Columns<'a> {
     index: &'a UInt32Array,
     raw: &'a BinaryArray,
@@ -583,6 +671,12 @@ fn schema() -> SchemaRef {
 
 fn options(identity: &Identity) -> ArrowWriterOptions {
     let pair = |key: &str, value: String| KeyValue::new(key.into(), Some(value));
+    let mut pairs = vec![
+        pair("reeve.format", if identity.secret.is_some() { "1" } else { "2" }.into()),
+        pair("reeve.segment", identity.segment.to_string()),
+        pair("reeve.epoch", identity.epoch.to_string()),
+    ];
+    pairs.extend(identity.secret.as_ref().map(|secret| pair("reeve.salt_secret", hex::encode(secret.bytes()))));
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("reeve ", env!("CARGO_PKG_VERSION")).into())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
@@ -591,12 +685,7 @@ fn options(identity: &Identity) -> ArrowWriterOptions {
         .set_write_batch_size(PAGE_ROWS)
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_max_row_group_bytes(Some(GROUP_BYTES))
-        .set_key_value_metadata(Some(vec![
-            pair("reeve.format", "1".into()),
-            pair("reeve.segment", identity.segment.to_string()),
-            pair("reeve.epoch", identity.epoch.to_string()),
-            pair("reeve.salt_secret", hex::encode(identity.secret.bytes())),
-        ]));
+        .set_key_value_metadata(Some(pairs));
     for column in ["raw", "previous"] {
         let column = ColumnPath::from(column);
         properties = properties
@@ -615,14 +704,12 @@ fn options(identity: &Identity) -> ArrowWriterOptions {
 fn read_identity(metadata: &ParquetMetaData) -> Option<Identity> {
     let pairs = metadata.file_metadata().key_value_metadata()?;
     let value = |key: &str| pairs.iter().find(|pair| pair.key == key)?.value.as_deref();
-    if value("reeve.format")? != "1" {
-        return None;
-    }
-    Some(Identity {
-        segment: text::number(value("reeve.segment")?)?,
-        epoch: text::number(value("reeve.epoch")?)?,
-        secret: SaltSecret::new(hex::decode(value("reeve.salt_secret")?).ok()?.try_into().ok()?),
-    })
+    let secret = match (value("reeve.format")?, value("reeve.salt_secret")) {
+        ("1", Some(secret)) => Some(SaltSecret::new(hex::decode(secret).ok()?.try_into().ok()?)),
+        ("2", None) => None,
+        _ => return None,
+    };
+    Some(Identity { segment: text::number(value("reeve.segment")?)?, epoch: text::number(value("reeve.epoch")?)?, secret })
 }
 
 /// Hashes what it passes on to the file.
@@ -729,15 +816,46 @@ fn sink_error(path: &Path, segment: u32, error: ParquetError) -> Error {
     }
 }
 
-pub(crate) fn segment_path(dir: &Path, segment: u32) -> PathBuf {
-    dir.join(format!("{segment:08}.parquet"))
+/// The segment file after so many redactions.
+pub(crate) fn segment_path(dir: &Path, segment: u32, redactions: u32) -> PathBuf {
+    dir.join(file_name(segment, redactions, "parquet"))
 }
 
-pub(crate) fn map_path(dir: &Path, segment: u32) -> PathBuf {
-    dir.join(format!("{segment:08}.map"))
+pub(crate) fn map_path(dir: &Path, segment: u32, redactions: u32) -> PathBuf {
+    dir.join(file_name(segment, redactions, "map"))
+}
+
+pub(crate) fn salts_path(dir: &Path, segment: u32, redactions: u32) -> PathBuf {
+    dir.join(file_name(segment, redactions, "salts"))
+}
+
+/// The leaf hashes of a destroyed segment.
+pub(crate) fn leaves_path(dir: &Path, segment: u32) -> PathBuf {
+    dir.join(file_name(segment, 0, "leaves"))
+}
+
+pub(crate) fn file_name(segment: u32, redactions: u32, kind: &str) -> String {
+    match redactions {
+        0 => format!("{segment:08}.{kind}"),
+        redactions => format!("{segment:08}.r{redactions}.{kind}"),
+    }
+}
+
+/// Segment, redactions and kind that a file's name says; `None` for any other name.
+pub(crate) fn parse_name(name: &str) -> Option<(u32, u32, &str)> {
+    let (number, rest) = name.split_once('.')?;
+    let (redactions, kind) = match rest.strip_prefix('r').and_then(|rest| rest.split_once('.')) {
+        Some((redactions, kind)) => (text::number(redactions).filter(|redactions| *redactions > 0)?, kind),
+        None => (0, rest),
+    };
+    let segment = number.parse().ok()?;
+    let known = ["parquet", "map", "salts", "leaves"].contains(&kind) && file_name(segment, redactions, kind) == name;
+    known.then_some((segment, redactions, kind))
 }
 
 pub(crate) const MAP_LIMIT: u64 = 64 << 20;
+/// Bytes of one record in a salts file.
+const SALT_ROW: usize = 40;
 const MAP_HEAD: &str = "reeve-map/v1";
 /// Place of `raw` in the schema.
 const RAW_COLUMN: usize = 1;

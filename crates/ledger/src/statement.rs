@@ -1,6 +1,7 @@
 //! The batch statement: what the main log says about one sealed segment.
 use jiff::Timestamp;
 use reeve_record::{Hash, leaf_hash};
+use sha2::{Digest, Sha256};
 
 use crate::text;
 
@@ -11,6 +12,13 @@ pub struct FileHash {
     pub length: u64,
     /// SHA-256 of the content.
     pub sha256: Hash,
+}
+
+impl FileHash {
+    /// What binds these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { length: bytes.len() as u64, sha256: Sha256::digest(bytes).into() }
+    }
 }
 
 /// What the main log says about one sealed segment; format `docs/spec/record.md`.
@@ -114,7 +122,7 @@ impl Statement {
     }
 }
 
-fn file_hash(text: &str) -> Option<FileHash> {
+pub(crate) fn file_hash(text: &str) -> Option<FileHash> {
     let (length, sha256) = text.split_once(' ')?;
     Some(FileHash { length: text::number(length)?, sha256: text::hash(sha256)? })
 }

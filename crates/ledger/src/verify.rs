@@ -12,8 +12,10 @@ use serde::Serialize;
 
 use crate::{
     Disk, Error, Policy, RealDisk,
+    disposal::{Disposals, Disposed},
     note::VerifierKey,
     proof::{own_key, read_key},
+    segment::parse_name,
     wal::{self, HEADER_LENGTH, Header},
 };
 
@@ -121,6 +123,14 @@ pub struct Report {
     pub lost_records: u64,
     /// … and which those are.
     pub lost: Vec<RecordRange>,
+    /// Records whose content was redacted, and whose leaves were recomputed all the same.
+    pub redacted_records: u64,
+    /// Records of destroyed segments, of which only the leaf hashes are left.
+    pub destroyed_records: u64,
+    /// … and which those are.
+    pub destroyed: Vec<RecordRange>,
+    /// Files of content that was redacted or destroyed and is still there. The ledger erases them when it is opened.
+    pub left_over: Vec<String>,
     /// What is not as it was sealed.
     pub faults: Vec<Fault>,
 }
@@ -163,6 +173,10 @@ pub fn verify(dir: &Path, options: &VerifyOptions, progress: &mut dyn FnMut(Prog
         open_records: 0,
         lost_records: 0,
         lost: Vec::new(),
+        redacted_records: 0,
+        destroyed_records: 0,
+        destroyed: Vec::new(),
+        left_over: Vec::new(),
         faults: Vec::new(),
     };
     // Before the checkpoint: what a running ledger seals meanwhile is then in one of the lists, or below the checkpoint.
@@ -184,12 +198,13 @@ pub fn verify(dir: &Path, options: &VerifyOptions, progress: &mut dyn FnMut(Prog
     let total = log.statements.len() as u32;
     for (number, statement) in (0..).zip(&log.statements) {
         match statement {
-            Some(statement) => segment::verify(disk, dir, statement, &mut chains, &mut report),
+            Some(statement) => segment::verify(disk, dir, statement, log.disposals.of(number), &mut chains, &mut report),
             None => chains.break_off(),
         }
         report.segments += 1;
         progress(Progress { segments: number + 1, segments_total: total, records: report.records });
     }
+    left_over(disk, dir, &log.disposals, &mut report)?;
     verify_wal(disk, dir, total, &wals, &mut report);
     nothing_cut_off(total, &segments, &wals, &mut report);
     Ok(report)
@@ -205,6 +220,19 @@ fn numbered(disk: &dyn Disk, folder: &Path, ending: &str) -> Result<Vec<u32>, Er
     let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// Files of content that was taken out: what a crash left, until the ledger is opened.
+fn left_over(disk: &dyn Disk, dir: &Path, disposals: &Disposals, report: &mut Report) -> Result<(), Error> {
+    let folder = dir.join("segments");
+    let names = disk.list(&folder).map_err(|error| Error::io("list", &folder, error))?;
+    let is_left = |name: &&String| {
+        let Some((segment, redactions, kind)) = parse_name(name) else { return false };
+        let before = |disposed: &Disposed| if disposed.destroyed { kind != "leaves" } else { redactions < disposed.redactions };
+        disposals.of(segment).is_some_and(before)
+    };
+    report.left_over.extend(names.iter().filter(is_left).map(|name| format!("segments/{name}")));
+    Ok(())
 }
 
 /// A segment's WAL file goes only after its statement is under a checkpoint, so a segment file past the log has its WAL beside it.
@@ -354,6 +382,8 @@ struct Log {
     size: u64,
     /// By segment; `None` where no stored copy of the entry fits the log.
     statements: Vec<Option<crate::Statement>>,
+    /// What became of their content.
+    disposals: Disposals,
 }
 
 type Hashes = HashMap<u64, Hash>;

@@ -46,7 +46,7 @@ impl Entries {
                     missing.clear();
                     place(&mut segments, &mut statements, index, Some(statement.clone()));
                 }
-                Entry::Epoch(_) | Entry::Fork(_) => {}
+                Entry::Epoch(_) | Entry::Fork(_) | Entry::Disposal(_) | Entry::Hold(_) => {}
             }
         }
         missing.into_iter().for_each(|lost| place(&mut segments, &mut statements, lost, None));

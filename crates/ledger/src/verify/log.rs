@@ -7,10 +7,12 @@ use super::{
     Fault, Hashes, Log, RecordRange, Report, Trusted,
     entries::{Entries, Slot},
     outside::{self, Beside},
+    whole,
 };
 use crate::{
     Disk, EpochStatement,
     disk::read_all,
+    disposal::Disposals,
     entry::Entry,
     main_log::{BUNDLE_LIMIT, Follower, WIDTH, open_checkpoint},
     note::{Checkpoint, VerifierKey},
@@ -67,8 +69,8 @@ pub(super) fn verify(disk: &dyn Disk, dir: &Path, trusted: &Trusted<'_>, report:
         }),
         _ => {}
     }
-    check_statements(&entries, checkpoint.as_ref().ok().map(|(checkpoint, _)| checkpoint), report);
-    Log { size, statements: entries.statements }
+    let disposals = check_statements(&entries, checkpoint.as_ref().ok().map(|(checkpoint, _)| checkpoint), report);
+    Log { size, statements: entries.statements, disposals }
 }
 
 /// What the entries gave at the sizes asked for, and in the end.
@@ -376,8 +378,9 @@ fn required(size: u64) -> Vec<(Option<u32>, u64, u64)> {
     required
 }
 
-/// Entries must be there and known, batch statements in order of segment, and each name the one before.
-fn check_statements(entries: &Entries, checkpoint: Option<&Checkpoint>, report: &mut Report) {
+/// Entries must be there and known, batch statements in order of segment, and each name the one before; content may only be taken out of what is there.
+fn check_statements(entries: &Entries, checkpoint: Option<&Checkpoint>, report: &mut Report) -> Disposals {
+    let mut disposals = Disposals::default();
     let mut previous: Option<Hash> = Some([0; 32]);
     let (mut segment, mut epoch) = (0, 0);
     for (number, slot) in entries.slots.iter().enumerate() {
@@ -406,6 +409,19 @@ fn check_statements(entries: &Entries, checkpoint: Option<&Checkpoint>, report: 
         if checkpoint.is_some_and(|checkpoint| checkpoint.origin != entry.origin()) {
             fault("the entry is that of another log");
         }
+        if let Entry::Disposal(disposal) = entry {
+            let batch = entries.statements.get(disposal.segment as usize).filter(|_| disposal.segment < segment);
+            let batch = batch.and_then(Option::as_ref);
+            let taken = disposals.take(number as u64, disposal, batch.map(|batch| (batch.records, &batch.lost[..])));
+            report.faults.extend(taken.err().map(|reason| Fault {
+                code: "LEDGER-036",
+                what: format!("it {reason}"),
+                place: format!("entry {number} of the main log"),
+                records: vec![whole(disposal.segment, batch)],
+                hint: "who signed this broke the rules of docs/spec/retention.md: compare with a witness or another copy of the log".into(),
+            }));
+            continue;
+        }
         let Entry::Batch(statement) = entry else { continue };
         if statement.segment != segment {
             fault("the batch statement is that of another segment");
@@ -420,6 +436,7 @@ fn check_statements(entries: &Entries, checkpoint: Option<&Checkpoint>, report: 
         previous = Some(statement.leaf_hash());
         segment += 1;
     }
+    disposals
 }
 
 /// Beyond it, places times spans would not fit their type, and no log is that long.

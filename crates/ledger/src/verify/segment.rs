@@ -8,9 +8,14 @@ use sha2::{Digest, Sha256};
 use super::{Fault, RecordRange, Report, ranges, whole};
 use crate::{
     Disk, Error, Statement,
-    disk::{DiskFile, read_all},
-    segment::{Leaves, MAP_LIMIT, Region, Row, SegmentReader, map_path, parse_map, segment_path},
+    disk::{DiskFile, hash_file, read_all},
+    disposal::Disposed,
+    segment::{
+        KeptSalts, Leaves, MAP_LIMIT, Region, Row, Salting, SegmentReader, file_name, leaves_path, map_path, parse_map,
+        salts_path, segment_path,
+    },
     statement::FileHash,
+    tree,
 };
 
 /// Last leaf and sequence of each source of the present epoch, over the segments read so far.
@@ -31,36 +36,92 @@ impl Default for Chains {
 }
 
 impl Chains {
+    /// Something could not be read.
     pub(super) fn break_off(&mut self) {
-        (self.whole, self.broken) = (false, true);
+        self.broken = true;
+        self.pass_over();
+    }
+
+    /// Some records of this epoch are not there to be joined to.
+    fn pass_over(&mut self) {
+        self.whole = false;
         self.heads.clear();
+    }
+
+    fn enter(&mut self, epoch: u64) {
+        if self.epoch != Some(epoch) {
+            *self = Chains { epoch: Some(epoch), whole: !self.broken, ..Chains::default() };
+        }
+        self.broken = false;
     }
 }
 
-pub(super) fn verify(disk: &dyn Disk, dir: &Path, statement: &Statement, chains: &mut Chains, report: &mut Report) {
+/// One sealed segment with what became of its content.
+#[derive(Clone, Copy)]
+struct Sealed<'a> {
+    statement: &'a Statement,
+    disposed: &'a Disposed,
+}
+
+impl Sealed<'_> {
+    /// What the log names its files to be.
+    fn file(self) -> FileHash {
+        self.disposed.files.map_or(self.statement.file, |files| files.file)
+    }
+
+    fn map(self) -> FileHash {
+        self.disposed.files.map_or(self.statement.map, |files| files.map)
+    }
+
+    fn place(self, kind: &str) -> String {
+        format!("segments/{}", file_name(self.statement.segment, self.disposed.redactions, kind))
+    }
+
+    fn all(self) -> Vec<RecordRange> {
+        vec![whole(self.statement.segment, Some(self.statement))]
+    }
+}
+
+pub(super) fn verify(
+    disk: &dyn Disk,
+    dir: &Path,
+    statement: &Statement,
+    disposed: Option<&Disposed>,
+    chains: &mut Chains,
+    report: &mut Report,
+) {
     let segment = statement.segment;
     report.lost.extend(statement.lost.iter().map(|(first, count)| RecordRange { segment, first: *first, count: *count }));
     report.lost_records += statement.lost.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
     let before = report.faults.len();
     let folder = dir.join("segments");
-    let regions = check_map(disk, &folder, statement, report);
-    let place = format!("segments/{segment:08}.parquet");
-    let file = match disk.open(&segment_path(&folder, segment)) {
+    let untouched = Disposed::default();
+    let sealed = Sealed { statement, disposed: disposed.unwrap_or(&untouched) };
+    if sealed.disposed.destroyed {
+        return destroyed(disk, &folder, sealed, chains, report);
+    }
+    let regions = check_map(disk, &folder, sealed, report);
+    let place = sealed.place("parquet");
+    let file = match disk.open(&segment_path(&folder, segment, sealed.disposed.redactions)) {
         Ok(file) => file,
         Err(error) => {
             let hint = "restore it from a copy; the batch statement says whether the copy is the right one".into();
-            let records = vec![whole(segment, Some(statement))];
+            let records = sealed.all();
             report.faults.push(Fault { code: "LEDGER-024", what: format!("it cannot be opened: {error}"), place, records, hint });
             return chains.break_off();
         }
     };
-    match check_bytes(&file, statement, regions.as_deref()) {
-        Ok(faults) if faults.is_empty() => check_records(file, statement, chains, report),
+    match check_bytes(&file, sealed, regions.as_deref()) {
+        Ok(faults) if faults.is_empty() => {
+            if let Some(kept) = check_salts(disk, &folder, sealed, report) {
+                check_records(file, sealed, kept, chains, report);
+            }
+        }
         Ok(faults) => {
             report.faults.extend(faults.into_iter().map(|fault| Fault { place: format!("{place}{}", fault.place), ..fault }));
         }
         Err(error) => {
-            let records = vec![whole(segment, Some(statement))];
+            let records = sealed.all();
             let hint = "check the disk, then verify again".into();
             report.faults.push(Fault { code: "LEDGER-022", what: format!("it cannot be read: {error}"), place, records, hint });
         }
@@ -70,51 +131,87 @@ pub(super) fn verify(disk: &dyn Disk, dir: &Path, statement: &Statement, chains:
     }
 }
 
+/// Of a destroyed segment the leaf hashes are left, and must give the root that was signed.
+fn destroyed(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, chains: &mut Chains, report: &mut Report) {
+    let statement = sealed.statement;
+    chains.enter(statement.epoch);
+    chains.pass_over();
+    report.destroyed_records += u64::from(statement.records);
+    report.destroyed.extend(sealed.all());
+    let length = 32 * u64::from(statement.records);
+    let (code, what) = match read_all(disk, &leaves_path(folder, statement.segment), length) {
+        Err(error) => ("LEDGER-024", format!("the leaf hashes of the destroyed segment cannot be read: {error}")),
+        Ok(bytes) if bytes.len() as u64 == length && tree::root(bytes.as_chunks::<32>().0) == statement.root => return,
+        Ok(_) => ("LEDGER-023", "the leaf hashes of the destroyed segment do not give the batch root that was signed".into()),
+    };
+    let hint = "the content was destroyed by the entry the log has; restore this file from a copy".into();
+    let place = format!("segments/{}", file_name(statement.segment, 0, "leaves"));
+    report.faults.push(Fault { code, what, place, records: sealed.all(), hint });
+}
+
+/// The salts file of a redacted segment, if it is the one that was logged; `Some(None)` where none belongs.
+fn check_salts(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, report: &mut Report) -> Option<Option<KeptSalts>> {
+    let Some(files) = sealed.disposed.files else { return Some(None) };
+    let Statement { segment, records, .. } = *sealed.statement;
+    let path = salts_path(folder, segment, sealed.disposed.redactions);
+    let what = match read_all(disk, &path, files.salts.length) {
+        Err(error) => format!("it cannot be read: {error}"),
+        Ok(bytes) if hash(&bytes) != files.salts => "it is not the file that was logged".into(),
+        Ok(bytes) => match KeptSalts::new(bytes, records) {
+            Some(kept) => return Some(Some(kept)),
+            None => "it has not 40 bytes for each record".into(),
+        },
+    };
+    let hint = "restore it from a copy; the redaction says whether the copy is the right one".into();
+    report.faults.push(Fault { code: "LEDGER-026", what, place: sealed.place("salts"), records: sealed.all(), hint });
+    None
+}
+
 /// The map, if it is the one the statement names.
-fn check_map(disk: &dyn Disk, folder: &Path, statement: &Statement, report: &mut Report) -> Option<Vec<Region>> {
-    let read = read_all(disk, &map_path(folder, statement.segment), MAP_LIMIT);
+fn check_map(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, report: &mut Report) -> Option<Vec<Region>> {
+    let read = read_all(disk, &map_path(folder, sealed.statement.segment, sealed.disposed.redactions), MAP_LIMIT);
     let problem = match read {
         Err(error) => format!("it cannot be read: {error}"),
-        Ok(bytes) if hash(&bytes) != statement.map => "it is not the file that was sealed".into(),
+        Ok(bytes) if hash(&bytes) != sealed.map() => "it is not the file that was sealed".into(),
         Ok(bytes) => match String::from_utf8(bytes).ok().as_deref().and_then(parse_map) {
-            Some(regions) if serves(&regions, statement) => return Some(regions),
+            Some(regions) if serves(&regions, sealed) => return Some(regions),
             _ => "it is sealed but not in the form of docs/spec/record.md".into(),
         },
     };
     report.faults.push(Fault {
         code: "LEDGER-026",
         what: problem,
-        place: format!("segments/{:08}.map", statement.segment),
-        records: vec![whole(statement.segment, Some(statement))],
+        place: sealed.place("map"),
+        records: sealed.all(),
         hint: "records are still compared with the batch root; only naming damage closely needs the map".into(),
     });
     None
 }
 
 /// Whether the map covers the whole file and names no record that is not in the segment.
-fn serves(regions: &[Region], statement: &Statement) -> bool {
+fn serves(regions: &[Region], sealed: Sealed<'_>) -> bool {
     let end = regions.last().map(|region| region.offset + region.length);
-    end == Some(statement.file.length) && regions.iter().all(|region| region.first + region.count <= statement.records)
+    end == Some(sealed.file().length) && regions.iter().all(|region| region.first + region.count <= sealed.statement.records)
 }
 
 fn hash(bytes: &[u8]) -> FileHash {
-    FileHash { length: bytes.len() as u64, sha256: Sha256::digest(bytes).into() }
+    FileHash::of(bytes)
 }
 
 /// Compares every byte with the statement; damage is named by region, and by record where one flipped bit explains it.
-fn check_bytes(file: &Arc<dyn DiskFile>, statement: &Statement, regions: Option<&[Region]>) -> io::Result<Vec<Fault>> {
+fn check_bytes(file: &Arc<dyn DiskFile>, sealed: Sealed<'_>, regions: Option<&[Region]>) -> io::Result<Vec<Fault>> {
     let length = file.length()?;
-    if length == statement.file.length && hash_file(file, length)? == statement.file.sha256 {
+    let expected = sealed.file();
+    if length == expected.length && hash_file(&**file, length)? == expected.sha256 {
         return Ok(Vec::new());
     }
-    let segment = statement.segment;
     let mut faults = Vec::new();
-    if length != statement.file.length {
+    if length != expected.length {
         faults.push(Fault {
             code: "LEDGER-022",
-            what: format!("it has {length} bytes, {} were sealed", statement.file.length),
+            what: format!("it has {length} bytes, {} were sealed", expected.length),
             place: String::new(),
-            records: vec![whole(segment, Some(statement))],
+            records: sealed.all(),
             hint: "the last bytes say where all others are: restore it from a copy".into(),
         });
     }
@@ -124,14 +221,14 @@ fn check_bytes(file: &Arc<dyn DiskFile>, statement: &Statement, regions: Option<
         if read as u64 == region.length && hash(&bytes).sha256 == region.sha256 {
             continue;
         }
-        faults.push(region_fault(file, statement, region, &bytes[..read]));
+        faults.push(region_fault(file, sealed.statement, region, &bytes[..read]));
     }
     if faults.is_empty() {
         faults.push(Fault {
             code: "LEDGER-022",
             what: "it is not the file that was sealed".into(),
             place: String::new(),
-            records: vec![whole(segment, Some(statement))],
+            records: sealed.all(),
             hint: "without its map, damage can only be named for the segment as a whole".into(),
         });
     }
@@ -209,45 +306,40 @@ fn crc_table() -> [u32; 256] {
     std::array::from_fn(|byte| (0..8).fold(byte as u32, |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 }))
 }
 
-fn hash_file(file: &Arc<dyn DiskFile>, length: u64) -> io::Result<Hash> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut at = 0;
-    while at < length {
-        let read = file.read_at(&mut buffer, at)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-        at += read as u64;
-    }
-    Ok(hasher.finalize().into())
-}
-
 /// Recomputes every leaf, the root and the totals, and joins each source's records to those before them.
-fn check_records(file: Arc<dyn DiskFile>, statement: &Statement, chains: &mut Chains, report: &mut Report) {
+fn check_records(file: Arc<dyn DiskFile>, sealed: Sealed<'_>, kept: Option<KeptSalts>, chains: &mut Chains, report: &mut Report) {
+    let Sealed { statement, disposed } = sealed;
     let segment = statement.segment;
+    let place = sealed.place("parquet");
     let mut fault = |what: String, records: Vec<RecordRange>| {
         let hint = "the bytes are those that were sealed, so this was wrong when it was sealed".into();
-        report.faults.push(Fault { code: "LEDGER-023", what, place: format!("segments/{segment:08}.parquet"), records, hint });
+        report.faults.push(Fault { code: "LEDGER-023", what, place: place.clone(), records, hint });
     };
     let all = || vec![whole(segment, Some(statement))];
     let reader = match SegmentReader::from_file(file, segment) {
         Ok(reader) => reader,
         Err(error) => return fault(error.to_string(), all()),
     };
-    if reader.identity.secret.commitment() != statement.salts || reader.identity.epoch != statement.epoch {
-        fault("salt secret or epoch is not that of the batch statement".into(), all());
+    if reader.identity.epoch != statement.epoch {
+        fault("its epoch is not that of the batch statement".into(), all());
     }
+    let salts = match (kept, &reader.identity.secret) {
+        (Some(kept), None) => Salting::Kept(kept),
+        (None, Some(secret)) => {
+            if secret.commitment() != statement.salts {
+                fault("its salt secret is not that of the batch statement".into(), all());
+            }
+            Salting::Derived(secret.salts(segment))
+        }
+        _ => return fault("it has a salt secret though records were redacted, or none though none were".into(), all()),
+    };
     if reader.records() != u64::from(statement.records) {
         return fault(format!("it holds {} records, the batch statement says {}", reader.records(), statement.records), all());
     }
-    if chains.epoch != Some(statement.epoch) {
-        *chains = Chains { epoch: Some(statement.epoch), whole: !chains.broken, ..Chains::default() };
-    }
-    chains.broken = false;
-    let mut leaves = Leaves::new(reader.identity.clone());
-    let (mut raw_bytes, mut received, mut lost, mut unchained) = (0, None, Vec::new(), Vec::new());
+    chains.enter(statement.epoch);
+    let mut leaves = Leaves::new(segment, salts);
+    let mut redacted = 0;
+    let (mut raw_bytes, mut received, mut lost, mut unchained) = (0u64, None, Vec::new(), Vec::new());
     let mut first = 0;
     while first < statement.records {
         let end = statement.records.min(first.saturating_add(4096));
@@ -256,16 +348,22 @@ fn check_records(file: Arc<dyn DiskFile>, statement: &Statement, chains: &mut Ch
             Err(error) => return fault(error.to_string(), vec![RecordRange { segment, first, count: end - first }]),
         };
         for (row, index) in rows.into_iter().zip(first..) {
-            let Some(raw) = &row.raw else {
-                leaves.lost();
+            let is_redacted = disposed.is_redacted(index);
+            if is_redacted && row.raw.is_some() {
+                return fault(
+                    "content is there that the log says was redacted".into(),
+                    vec![RecordRange { segment, first: index, count: 1 }],
+                );
+            }
+            let Some(leaf) = leaves.take(&row, is_redacted) else {
                 lost.push(index);
-                chains.break_off();
+                chains.pass_over();
                 continue;
             };
-            raw_bytes += raw.len() as u64;
+            raw_bytes = raw_bytes.saturating_add(leaf.raw_length);
+            redacted += u64::from(is_redacted);
             let at = row.receipt.received_at;
             received = Some(received.map_or((at, at), |(first, last): (Timestamp, Timestamp)| (first.min(at), last.max(at))));
-            let leaf = leaves.push(&row.receipt, row.previous, raw);
             if !follows(chains, &leaf, leaves.hashes.last()) {
                 unchained.push(index);
             }
@@ -273,6 +371,7 @@ fn check_records(file: Arc<dyn DiskFile>, statement: &Statement, chains: &mut Ch
         first = end;
     }
     report.records += u64::from(statement.records);
+    report.redacted_records += redacted;
     if leaves.root() != statement.root || raw_bytes != statement.raw_bytes {
         fault("its records do not give the batch root that was signed".into(), all());
     } else if received.unwrap_or_default() != statement.received || lost_as_declared(&lost) != statement.lost {
