@@ -4,7 +4,7 @@ import base64, binascii, datetime, functools, hashlib, re, unicodedata
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-U64 = (1 << 64) - 1
+U64, WIDTH = (1 << 64) - 1, 256
 EARLIEST, LATEST = -377705023201000000, 253402207200999999
 # Numbers, hashes, times: converted, and bounded, where they are used.
 N, H, T = "(0|[1-9][0-9]*)", "([A-Za-z0-9+/]{43}=)", r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"
@@ -204,3 +204,23 @@ def root_of_path(leaf, index, size, path):
         index, last = index >> 1, last >> 1
     need(next(path, None) is None, "a path is too long")
     return leaf
+
+
+# Tiles: docs/spec/log.md, Entries.
+
+def tile_path(level, index, width):
+    groups = [f"{index % 1000:03}"]
+    while index := index // 1000:
+        groups.insert(0, f"x{index % 1000:03}")
+    return "/".join(["tile", "entries" if level is None else str(level), *groups]) + (f".p/{width}" if width < WIDTH else "")
+
+
+def places(level, first, width, content):
+    """The places of a tile or bundle with their hash or entry, up to where its form breaks."""
+    at, prefix = 0, 2 if level is None else 0
+    for place in range(first, first + width):
+        size = int.from_bytes(content[at:at + 2], "big") if prefix else 32
+        if at + prefix + size > len(content):
+            return
+        yield place, content[at + prefix:at + prefix + size]
+        at += prefix + size

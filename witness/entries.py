@@ -12,6 +12,10 @@ EPOCH = form(f"(reeve-epoch/v1\norigin ([^\n]*)\nepoch {N}\nbegins {T}\nends {T}
              "signature (none|[A-Za-z0-9+/]{86}==)\n")
 FORK = form(f"reeve-fork/v1\norigin ([^\n]*)\nat {T}\nsize {N} {H}\nlost {N}\nrequester ([^\n]*)\napprover ([^\n]*)\nreason ([^\n]*)\n")
 
+DISPOSAL = form(f"reeve-(?:(redaction)|destruction)/v1\norigin ([^\n]*)\nat {T}\nsegment {N}\nrequester ([^\n]*)\napprover ([^\n]*)\nreason ([^\n]*)\n"
+                f"authority ([^\n]*)\npolicy ([^\n]*)\n(?(1)file {N} {H}\nmap {N} {H}\nsalts {N} {H}\n((?:redacted {N} {N}\n)+))")
+HOLD = form(f"reeve-hold/v1\norigin ([^\n]*)\nat {T}\n(?:add|release) [a-z0-9-]{{1,64}}\n((?:[a-z_]{{1,32}} [^\n]+\n)*)")
+
 
 def leaf_of(data):
     need(len(data) >= 119 and data[:4] == b"RVL1", "it is no leaf")
@@ -47,13 +51,18 @@ def statement_of(entry):
          "root": unbase64(found[8]), "previous": unbase64(found[9]), "salts": unbase64(found[10]),
          "file": (number(found[11]), unbase64(found[12])), "map": (number(found[13]), unbase64(found[14]))}
     time(found[7])
-    s["lost"] = [(number(first, U32), number(count, U32)) for first, count in re.findall(f"lost {N} {N}\n", found[15])]
-    free = 0
-    for first, count in s["lost"]:
-        need(first >= free and count and first + count <= s["records"], "lost records are not in order")
-        free = first + count + 1
+    s["lost"] = ranges("lost", found[15], s["records"])
     need(s["records"], "a batch has records")
-    return s
+    return {**s, "redacted": [], "redactions": 0, "salts_file": None, "destroyed": False}
+
+
+def ranges(name, lines, most):
+    """First indexes and counts: ascending, not touching, none ending past `most`."""
+    found, free = [(number(first, U32), number(count, U32)) for first, count in re.findall(f"{name} {N} {N}\n", lines)], 0
+    for first, count in found:
+        need(first >= free and count and first + count <= most, f"{name} records are not in order")
+        free = first + count + 1
+    return found
 
 
 def epoch_of(data):
@@ -64,15 +73,60 @@ def epoch_of(data):
 
 def fork_of(data):
     origin, at, size, root, lost, *told = need(FORK.fullmatch(utf8(data)), "it is no fork").groups()
-    for text, most in zip(told, (256, 256, 1024)):
-        odd = text.strip() != text or any(unicodedata.category(c) == "Cc" for c in text)
-        need(not odd and 1 <= len(text.encode()) <= most, "a text of the fork is not in its form")
-    need(told[0].lower() != told[1].lower(), "a fork takes two people")
+    two_people(*told)
     time(at), number(lost)
     return {"origin": origin, "tree": (number(size), unbase64(root))}
 
 
-KINDS = {"reeve-batch/v1": statement_of, "reeve-epoch/v1": epoch_of, "reeve-fork/v1": fork_of}
+def two_people(*told):
+    """Requester, approver, and what they said."""
+    for text, most in zip(told, (256, 256, 1024, 1024, 1024)):
+        odd = text.strip() != text or any(unicodedata.category(c) == "Cc" for c in text)
+        need(not odd and 1 <= len(text.encode()) <= most, "a text of the two people is not in its form")
+    need(told[0].lower() != told[1].lower(), "it takes two people")
+
+
+def disposal_of(data):
+    redacts, origin, at, segment, *told = need(DISPOSAL.fullmatch(utf8(data)), "it is no redaction or destruction").groups()
+    two_people(*told[:5])
+    time(at)
+    files = [(number(told[n]), unbase64(told[n + 1])) for n in (5, 7, 9)] if redacts else None
+    return {"origin": origin, "segment": number(segment, U32), "files": files, "redacted": ranges("redacted", told[11], 1 << 64) if redacts else []}
+
+
+def hold_of(data):
+    origin, at, lines = need(HOLD.fullmatch(utf8(data)), "it is no hold").groups()
+    need(not any(unicodedata.category(c) == "Cc" for c in lines.replace("\n", "")), "a value of the hold is not in its form")
+    time(at)
+    return {"origin": origin}
+
+
+def dispose(s, disposal):
+    """What an entry makes of the batch statement before it: rules R1 and R2 of docs/spec/retention.md."""
+    need(s and not s["destroyed"], "its segment is not sealed by an entry before, or was destroyed by one")
+    redacted, free = sorted(s["redacted"] + disposal["redacted"]), 0
+    for first, count in sorted(redacted + s["lost"]) if disposal["files"] else ():
+        need(first >= free and first + count <= s["records"], "it redacts records that are not in the segment, or were lost or redacted before")
+        free = first + count
+    if disposal["files"]:
+        s["file"], s["map"], s["salts_file"] = disposal["files"]
+        s["redacted"], s["redactions"] = redacted, s["redactions"] + 1
+    s["destroyed"] = not disposal["files"]
+
+
+def check_map(text, s):
+    need(re.fullmatch(f"reeve-map/v1\n(?:{N} {N} {N} {N} [0-9a-f]{{8}} {H}\n)+", text, re.A), "it is no map")
+    end = 0
+    for line in text.split("\n")[1:-1]:
+        (offset, length), (first, count), hashed = map(number, line.split()[:2]), (number(n, U32) for n in line.split()[2:4]), line.split()[5]
+        need(unbase64(hashed) and offset == end and first + count <= s["records"], "a line does not follow, or names other records")
+        end += length
+    need(end == s["file"][0], "it does not cover the segment file")
+
+
+DISPOSALS = ("reeve-redaction/v1", "reeve-destruction/v1")
+KINDS = {"reeve-batch/v1": statement_of, "reeve-epoch/v1": epoch_of, "reeve-fork/v1": fork_of, "reeve-hold/v1": hold_of,
+         **dict.fromkeys(DISPOSALS, disposal_of)}
 
 
 def epoch_key(epoch):

@@ -14,11 +14,12 @@ import argparse, hmac, json, os, re, struct, sys
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from c2sp import EARLIEST, LATEST, H, N, U64, Bad, Key, Policy, checkpoint_of, form, leaf_hash, need, number, root, root_of_path, sha, unbase64, utf8
-from entries import TRANSPORTS, Follower, check_epoch, commitment, entry_of, epoch_key, epoch_of, leaf_of, stamp_of, statement_of
+from c2sp import (EARLIEST, LATEST, H, N, U64, WIDTH, Bad, Key, Policy, checkpoint_of, form, leaf_hash, need, number, places, root, root_of_path, sha,
+                  tile_path, unbase64, utf8)
+from entries import DISPOSALS, TRANSPORTS, Follower, check_epoch, check_map, commitment, dispose, entry_of, epoch_key, epoch_of, leaf_of, stamp_of, statement_of
 from wal import scan_wal, wal_head
 
-ZERO, WIDTH, U32 = bytes(32), 256, (1 << 32) - 1
+ZERO, U32 = bytes(32), (1 << 32) - 1
 COLUMNS = [("index", pa.uint32(), False), ("raw", pa.binary(), True), ("source", pa.string(), False), ("sequence", pa.uint64(), False),
            ("received_at", pa.timestamp("us", "UTC"), False), ("transport", pa.string(), False),
            ("claimed_at", pa.timestamp("us", "UTC"), True), ("claimed_certainty", pa.uint8(), True),
@@ -213,7 +214,7 @@ class Ledger:
                     found[place] = entry_of(entry)
                 except Bad as bad:
                     found[place] = {"kind": bad, "origin": origin} if leaves is not None else found[place]
-        previous, epoch, segment = ZERO, 0, 0
+        previous, epoch, segment, sealed = ZERO, 0, 0, {}
         for n, s in enumerate(found):
             place = f"entry {n} of the main log"
             if s is None or isinstance(s["kind"], Bad):
@@ -222,7 +223,10 @@ class Ledger:
                 continue
             if origin not in (None, s["origin"]):
                 self.fault("LEDGER-027", place, "it is that of another log")
+            if s["kind"] in DISPOSALS:
+                self.expect("LEDGER-036", place, lambda: dispose(sealed.get(s["segment"]), s))
             if s["kind"] == "reeve-batch/v1":
+                sealed[s["segment"]] = s
                 if s["epoch"] < epoch or previous not in (None, s["previous"]) or segment not in (None, s["segment"]):
                     self.fault("LEDGER-027", place, "the statement does not continue the one before it", s["segment"])
                 previous, epoch, segment = s["leaf"], s["epoch"], s["segment"] + 1
@@ -249,6 +253,13 @@ class Ledger:
         before, n, name = len(self.faults), s["segment"], f"segments/{s['segment']:08}"
         if self.epoch != s["epoch"]:
             self.epoch, self.broken, self.heads = s["epoch"], False, {}
+        if s["destroyed"]:
+            size = 32 * s["records"]
+            self.expect("LEDGER-024", name + ".leaves", lambda: need(
+                len(leaves := self.read(name + ".leaves", size)) == size and root([leaves[at:at + 32] for at in range(0, size, 32)]) == s["root"],
+                "the leaf hashes of the destroyed segment do not give the batch root"))
+            return self.break_off()
+        name += f".r{s['redactions']}" if s["redactions"] else ""
         try:
             content = self.read(name + ".map", 64 << 20)
             need((len(content), sha(content)) == s["map"], "it is not the file that was sealed")
@@ -256,10 +267,12 @@ class Ledger:
         except (OSError, Bad) as bad:
             self.fault("LEDGER-026", name + ".map", bad, n)
         try:
+            salts = s["salts_file"] and self.read(name + ".salts", s["salts_file"][0])
+            need(salts is None or (len(salts), sha(salts)) == s["salts_file"] and len(salts) == 40 * s["records"], "its salts are not those that were logged")
             content = self.read(name + ".parquet")
             if (len(content), sha(content)) != s["file"]:
                 self.fault("LEDGER-022", name + ".parquet", "it is not the file that was sealed", n)
-            elif astray := self.check_records(content, s):
+            elif astray := self.check_records(content, s, salts):
                 self.fault("LEDGER-023", name + ".parquet", "records do not continue what their source sent before", n, astray)
         except OSError as error:
             self.fault("LEDGER-024", name + ".parquet", error, n)
@@ -268,16 +281,21 @@ class Ledger:
         if len(self.faults) > before:
             self.break_off()
 
-    def check_records(self, content, s):
+    def check_records(self, content, s, salts):
         """Recomputes the batch root from the rows; returns the indexes of those that do not continue their source's chain."""
         file = parquet.ParquetFile(pa.BufferReader(content))
         need([(f.name, f.type, f.nullable) for f in file.schema_arrow] == COLUMNS, "its columns are not those of the specification")
         pairs, n = {key: value.decode() for key, value in (file.metadata.metadata or {}).items() if key.startswith(b"reeve.")}, s["segment"]
         named = [pairs[b"reeve." + key] for key in (b"format", b"segment", b"epoch")]
-        secret = bytes.fromhex(need(re.fullmatch("[0-9a-fA-F]{64}", pairs[b"reeve.salt_secret"]), "its secret is not in its form")[0])
-        need(named == ["1", str(n), str(s["epoch"])], "its metadata is that of another segment")
-        need(sha(b"reeve-salt-secret/v1\0", secret) == s["salts"], "its salt secret is not that of the statement")
-        extracted, leaves, last, times, lost, astray, size = hmac.digest(b"reeve-salt/v1", secret, "sha256"), [], {}, [], [], [], 0
+        need(named == ["2" if salts else "1", str(n), str(s["epoch"])], "its metadata is that of another segment")
+        extracted, leaves, last, times, lost, astray, size = b"", [], {}, [], [], [], 0
+        redacted = {index for first, count in s["redacted"] for index in range(first, first + count)}
+        if salts:
+            need(b"reeve.salt_secret" not in pairs, "it has a salt secret though records were redacted")
+        else:
+            secret = bytes.fromhex(need(re.fullmatch("[0-9a-fA-F]{64}", pairs[b"reeve.salt_secret"]), "its secret is not in its form")[0])
+            need(sha(b"reeve-salt-secret/v1\0", secret) == s["salts"], "its salt secret is not that of the statement")
+            extracted = hmac.digest(b"reeve-salt/v1", secret, "sha256")
         for batch in file.iter_batches(4096, use_threads=False):
             plain = (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column for column in batch.columns)
             for row in zip(*(column.to_pylist() for column in plain)):
@@ -287,17 +305,19 @@ class Ledger:
                 need(place == index and certainty <= 4 and claimed is not None, f"row {index} is not in its form")
                 need(EARLIEST <= received <= LATEST and EARLIEST <= claimed <= LATEST, f"a time of row {index} is out of range")
                 way, names = TRANSPORTS[transport], [text.encode() for text in (source, policy)]
-                if raw is None:
+                need(raw is None or index not in redacted, f"row {index} has content though it was redacted")
+                if raw is None and index not in redacted:
                     leaves.append(leaf_hash(b"RVX1" + struct.pack(">II", n, index)))
                     lost.append(index)
                     self.break_off()
                     continue
                 need(max(map(len, names)) < 65536, f"a name of row {index} is too long")
                 previous = last.get(source, ZERO) if previous is None else previous
-                salt = hmac.digest(extracted, struct.pack(">IIB", n, index, 1), "sha256")
+                held = salts[40 * index:40 * index + 40] if salts else bytes(8) + hmac.digest(extracted, struct.pack(">IIB", n, index, 1), "sha256")
+                length, bound = (int.from_bytes(held[:8], "big"), held[8:]) if raw is None else (len(raw), commitment(held[8:], raw))
                 leaf = leaf_hash(b"".join([
                     struct.pack(">4sIIQQ", b"RVL1", n, index, s["epoch"], sequence), previous,
-                    struct.pack(">qBqBcQ", received, certainty, claimed, *way, len(raw)), commitment(salt, raw),
+                    struct.pack(">qBqBcQ", received, certainty, claimed, *way, length), bound,
                     *(struct.pack(">H", len(name)) + name for name in names)]))
                 head = self.heads.get(source)
                 if not (head == (sequence - 1, previous) if head else self.broken or (sequence, previous) == (0, ZERO)):
@@ -305,7 +325,7 @@ class Ledger:
                 self.heads[source], last[source] = (sequence, leaf), leaf
                 leaves.append(leaf)
                 times.append(received)
-                size += len(raw)
+                size += length
         self.records += len(leaves)
         need(len(leaves) == file.metadata.num_rows == s["records"], "it has another number of records")
         need(root(leaves) == s["root"] and size == s["raw_bytes"], "its records do not give the batch root that was signed")
@@ -344,34 +364,6 @@ def epoch_text(epoch):
         return epoch_key(epoch).text
     except Bad:
         return ""
-
-
-def tile_path(level, index, width):
-    groups = [f"{index % 1000:03}"]
-    while index := index // 1000:
-        groups.insert(0, f"x{index % 1000:03}")
-    return "/".join(["tile", "entries" if level is None else str(level), *groups]) + (f".p/{width}" if width < WIDTH else "")
-
-
-def places(level, first, width, content):
-    """The places of a tile or bundle with their hash or entry, up to where its form breaks."""
-    at, prefix = 0, 2 if level is None else 0
-    for place in range(first, first + width):
-        size = int.from_bytes(content[at:at + 2], "big") if prefix else 32
-        if at + prefix + size > len(content):
-            return
-        yield place, content[at + prefix:at + prefix + size]
-        at += prefix + size
-
-
-def check_map(text, s):
-    need(re.fullmatch(f"reeve-map/v1\n(?:{N} {N} {N} {N} [0-9a-f]{{8}} {H}\n)+", text, re.A), "it is no map")
-    end = 0
-    for line in text.split("\n")[1:-1]:
-        (offset, length), (first, count), hashed = map(number, line.split()[:2]), (number(n, U32) for n in line.split()[2:4]), line.split()[5]
-        need(unbase64(hashed) and offset == end and first + count <= s["records"], "a line does not follow, or names other records")
-        end += length
-    need(end == s["file"][0], "it does not cover the segment file")
 
 
 def answer(question):

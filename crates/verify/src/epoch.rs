@@ -1,6 +1,7 @@
 //! What the main log holds besides batch statements: key epochs and forks. `docs/spec/log.md`, *Key epochs* and *The ceremony*.
 use crate::{
     Checkpoint, Hash, VerifierKey,
+    disposal::{self, Disposal},
     note::ED25519,
     statement::{Statement, pair},
     text, tree,
@@ -12,6 +13,9 @@ pub(crate) enum Entry {
     Batch(Statement),
     Epoch(Epoch),
     Fork(Fork),
+    Disposal(Disposal),
+    /// Its origin.
+    Hold(String),
 }
 
 impl Entry {
@@ -22,6 +26,8 @@ impl Entry {
             Some("reeve-batch/v1") => Statement::parse(bytes).map(Self::Batch),
             Some("reeve-epoch/v1") => Epoch::parse(text).map(Self::Epoch),
             Some("reeve-fork/v1") => Fork::parse(text).map(Self::Fork),
+            Some("reeve-redaction/v1" | "reeve-destruction/v1") => Disposal::parse(text).map(Self::Disposal),
+            Some("reeve-hold/v1") => disposal::hold(text).map(Self::Hold),
             _ => return Err("is of a kind that docs/spec/log.md does not know"),
         };
         parsed.ok_or("is not in its form")
@@ -32,6 +38,8 @@ impl Entry {
             Self::Batch(batch) => &batch.origin,
             Self::Epoch(epoch) => &epoch.origin,
             Self::Fork(fork) => &fork.origin,
+            Self::Disposal(disposal) => &disposal.origin,
+            Self::Hold(origin) => origin,
         }
     }
 }
@@ -112,15 +120,24 @@ impl Fork {
         text::number::<u64>(text::field(lost, "lost")?)?;
         let (requester, approver) = (text::field(requester, "requester")?, text::field(approver, "approver")?);
         let reason = text::field(reason, "reason")?;
-        let plain =
-            |text: &str, most| (1..=most).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control);
-        let sound = plain(requester, 256) && plain(approver, 256) && plain(reason, 1024);
-        (sound && requester.to_lowercase() != approver.to_lowercase()).then_some(Self {
+        two_people(requester, approver).filter(|()| is_plain(reason, 1024))?;
+        Some(Self {
             origin: text::field(origin, "origin")?.into(),
             tree: pair(text::field(size, "size")?, text::number, text::hash)?,
             told: format!("by {requester} and {approver}: {reason}"),
         })
     }
+}
+
+/// Whether a text is of so many bytes at most, on one line, without spaces at its ends.
+pub(crate) fn is_plain(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
+}
+
+/// Two names, of different people.
+pub(crate) fn two_people(one: &str, other: &str) -> Option<()> {
+    let differ = is_plain(one, 256) && is_plain(other, 256) && one.to_lowercase() != other.to_lowercase();
+    differ.then_some(())
 }
 
 /// Goes through a log from its first entry and holds epochs and forks to the rules E1 to E5 and V4.

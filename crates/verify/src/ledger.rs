@@ -122,6 +122,10 @@ pub struct Report {
     pub records: u64,
     /// Records declared lost in signed statements.
     pub lost_records: u64,
+    /// Records whose content was redacted; their leaves were recomputed all the same.
+    pub redacted_records: u64,
+    /// Records of destroyed segments, of which only leaf hashes are left.
+    pub destroyed_records: u64,
     /// Records in the write-ahead log: unsealed, so checked by checksum only.
     #[serde(rename = "unsealed_records")]
     pub open_records: u64,
@@ -130,6 +134,16 @@ pub struct Report {
 }
 
 impl Report {
+    pub(crate) fn fault(
+        &mut self,
+        code: &'static str,
+        place: impl Into<String>,
+        what: impl Into<String>,
+        records: Vec<RecordRange>,
+    ) {
+        self.faults.push(Fault { code, what: what.into(), place: place.into(), records });
+    }
+
     /// Whether everything is as it was sealed.
     pub fn is_intact(&self) -> bool {
         self.faults.is_empty()
@@ -156,9 +170,9 @@ pub fn verify(files: &dyn Files, trust: &Trust) -> Report {
     };
     let entries = log::check(files, &trusted, &mut report);
     let mut chains = segment::Chains::default();
-    for statement in entries.statements() {
+    for statement in entries.statements(&mut report) {
         report.segments += 1;
-        match statement {
+        match &statement {
             Some(statement) => segment::check(files, statement, &mut chains, &mut report),
             None => chains.break_off(),
         }
@@ -173,7 +187,7 @@ fn listed(files: &dyn Files, folder: &str, ending: &str, report: &mut Report) ->
     match files.list(folder) {
         Ok(names) => numbers(&names, ending),
         Err(error) => {
-            report.faults.push(Fault::new("LEDGER-025", folder, format!("it cannot be listed: {error}"), Vec::new()));
+            report.fault("LEDGER-025", folder, format!("it cannot be listed: {error}"), Vec::new());
             Vec::new()
         }
     }
@@ -187,7 +201,7 @@ fn trusted_key(files: &dyn Files, trust: &Trust, report: &mut Report) -> Option<
     report.own_key = given.is_none();
     if given.is_none() && own.is_none() && report.faults.len() == before {
         let what = "it cannot be read, and no other key was given";
-        report.faults.push(Fault::new("LEDGER-028", OWN_KEY, what, Vec::new()));
+        report.fault("LEDGER-028", OWN_KEY, what, Vec::new());
     }
     let key = given.or(own);
     report.key = key.as_ref().map(VerifierKey::to_string).unwrap_or_default();
@@ -209,7 +223,7 @@ fn own<T>(
     };
     let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned()));
     let parsed = text.and_then(|text| parse(&text));
-    parsed.map_err(|problem| report.faults.push(Fault::new(code, name, problem, Vec::new()))).ok()
+    parsed.map_err(|problem| report.fault(code, name, problem, Vec::new())).ok()
 }
 
 /// A key as a file holds it.
@@ -220,13 +234,14 @@ fn key_file(text: &str) -> Result<VerifierKey, String> {
 
 /// A segment's WAL goes only after its statement is under a checkpoint, so a segment file past the checkpoint has its WAL beside it.
 fn nothing_cut_off(segments: &[u32], wals: &[u32], report: &mut Report) {
-    for segment in segments.iter().filter(|segment| u64::from(**segment) >= report.segments && !wals.contains(segment)) {
+    let sealed = report.segments;
+    for segment in segments.iter().filter(|segment| u64::from(**segment) >= sealed && !wals.contains(segment)) {
         let what = format!(
             "it was sealed, but the log under the checkpoint has only {} batch statements: an older checkpoint was put back",
             report.size
         );
         let place = format!("segments/{segment:08}.parquet");
-        report.faults.push(Fault::new("LEDGER-027", place, what, vec![RecordRange::all(*segment, None)]));
+        report.fault("LEDGER-027", place, what, vec![RecordRange::all(*segment, None)]);
     }
 }
 

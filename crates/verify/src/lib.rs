@@ -15,6 +15,7 @@
 //! # }
 //! ```
 mod beside; // what witnesses and time-stamping authorities said
+mod disposal; // content that was taken out, and holds
 mod epoch; // key epochs and forks
 mod files; // where bytes come from
 mod ledger; // a folder as a whole

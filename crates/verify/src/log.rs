@@ -2,7 +2,7 @@
 use std::{collections::HashMap, io::ErrorKind};
 
 use crate::{
-    Checkpoint, Fault, Files, Hash, RecordRange, Report, VerifierKey,
+    Checkpoint, Files, Hash, RecordRange, Report, VerifierKey,
     beside::Beside,
     epoch::{Entry, Epoch, Follower},
     files::read_all,
@@ -36,10 +36,29 @@ impl Entries {
         }
     }
 
-    /// The batch statements in order; `None` for each entry that may have been one.
-    pub(crate) fn statements(&self) -> Vec<Option<&Statement>> {
-        let may_be = |place: &usize| matches!(self.0[*place], Slot::Missing) || self.batch(*place).is_some();
-        (0..self.0.len()).filter(may_be).map(|place| self.batch(place)).collect()
+    /// The batch statements in order, with what became of their content; `None` for each entry that may have been one.
+    pub(crate) fn statements(&self, report: &mut Report) -> Vec<Option<Statement>> {
+        let mut found: Vec<Option<Statement>> = Vec::new();
+        for (place, slot) in self.0.iter().enumerate() {
+            let Slot::Known(entry) = slot else {
+                found.extend(matches!(slot, Slot::Missing).then_some(None));
+                continue;
+            };
+            match &**entry {
+                Entry::Batch(statement) => found.push(Some(statement.clone())),
+                Entry::Disposal(disposal) => {
+                    if let Err(what) = disposal.apply(&mut found) {
+                        report.fault("LEDGER-036", format!("entry {place} of the main log"), format!("it {what}"), self.from(0));
+                    }
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn has_batches(&self) -> bool {
+        (0..self.0.len()).any(|place| matches!(self.0[place], Slot::Missing) || self.batch(place).is_some())
     }
 
     /// All records whose batch lies at or after an entry.
@@ -140,13 +159,13 @@ pub(crate) fn check(files: &dyn Files, trusted: &Trusted<'_>, report: &mut Repor
         }
         (Ok(_), None) => {
             let what = "neither the stored entries nor the stored hashes give the root that was signed";
-            report.faults.push(Fault::new("LEDGER-021", "log/tile", what, entries.from(0)));
+            report.fault("LEDGER-021", "log/tile", what, entries.from(0));
         }
         // Without a checkpoint and without batches the first publication was cut short: no record was ever under it.
-        (Err(None), _) if entries.statements().is_empty() => {}
+        (Err(None), _) if !entries.has_batches() => {}
         (Err(reason), _) => {
             let what = reason.map_or("it is missing".into(), |reason| format!("it {reason}"));
-            report.faults.push(Fault::new("LEDGER-020", "log/checkpoint", what, entries.from(0)));
+            report.fault("LEDGER-020", "log/checkpoint", what, entries.from(0));
         }
     }
     entries
@@ -182,7 +201,7 @@ fn follow(
             _ => None,
         };
         let mut fault = |code, what| {
-            report.faults.push(Fault::new(code, format!("entry {place} of the main log"), what, log.entries.from(place)));
+            report.fault(code, format!("entry {place} of the main log"), what, log.entries.from(place));
         };
         if let (Some(Entry::Epoch(epoch)), None, Some(root)) = (entry, &follower.last, &trusted.root)
             && epoch.key().as_ref() != Ok(root)
@@ -204,7 +223,7 @@ fn follow(
         epoch => epoch.as_ref().and_then(|epoch| epoch.check(&log.newest).err()),
     };
     if let Some(what) = problem {
-        report.faults.push(Fault::new("LEDGER-030", "log/checkpoint", what, log.entries.from(0)));
+        report.fault("LEDGER-030", "log/checkpoint", what, log.entries.from(0));
     }
     log.at.insert(follower.tree.size(), (follower.tree.root(), follower.last));
     log
@@ -295,25 +314,19 @@ fn check_tiles(tiles: &[Tile], leaves: &[Hash], entries: &Entries, report: &mut 
     let size = leaves.len() as u64;
     for tile in tiles.iter().filter(|tile| tile.end() <= size) {
         let bad = bad_places(tile, leaves);
-        if let Err(error) = &tile.content {
-            let records = hit(tile, 0..tile.width, size, entries);
-            report.faults.push(Fault::new(
-                "LEDGER-021",
-                format!("log/{}", tile.name),
-                format!("it cannot be read: {error}"),
-                records,
-            ));
-        } else if !bad.is_empty() {
-            let what = format!("{} of its {} places are not what was signed", bad.len(), tile.width);
-            let records = hit(tile, bad, size, entries);
-            report.faults.push(Fault::new("LEDGER-021", format!("log/{}", tile.name), what, records));
+        if !bad.is_empty() || tile.content.is_err() {
+            let what = match &tile.content {
+                Err(error) => format!("it cannot be read: {error}"),
+                Ok(_) => format!("{} of its {} places are not what was signed", bad.len(), tile.width),
+            };
+            report.fault("LEDGER-021", format!("log/{}", tile.name), what, hit(tile, bad, size, entries));
         }
     }
     for missing in required(size) {
         let covers = |tile: &Tile| (tile.level, tile.index) == (missing.level, missing.index) && tile.width >= missing.width;
         if !tiles.iter().any(covers) {
             let records = hit(&missing, 0..missing.width, size, entries);
-            report.faults.push(Fault::new("LEDGER-021", format!("log/{}", missing.name), "it is missing", records));
+            report.fault("LEDGER-021", format!("log/{}", missing.name), "it is missing", records);
         }
     }
 }
@@ -366,7 +379,7 @@ fn check_entries(entries: &Entries, checkpoint: Option<&Checkpoint>, report: &mu
     for (place, slot) in (0..).zip(&entries.0) {
         let mut fault = |what: &str| {
             let records = entries.at(place).into_iter().collect();
-            report.faults.push(Fault::new("LEDGER-027", format!("entry {place} of the main log"), what, records));
+            report.fault("LEDGER-027", format!("entry {place} of the main log"), what, records);
         };
         let entry = match slot {
             Slot::Known(entry) => entry,

@@ -7,7 +7,7 @@ use crate::{
     Fault, Files, Hash, Leaf, RecordRange, Report,
     files::{read_all, read_part},
     parquet::{Cell, Kind, Physical, TIMESTAMP_MICROS, Table, UINT_8, UINT_32, UINT_64, UTF8},
-    record::{Salts, commit, commit_secret, lost_leaf, transport_number},
+    record::{Fields, Salts, commit, commit_secret, lost_leaf, transport_number},
     statement::{FileHash, Statement},
     text,
     tree::{self, Tree},
@@ -51,22 +51,45 @@ impl Chains {
 }
 
 pub(crate) fn check(files: &dyn Files, statement: &Statement, chains: &mut Chains, report: &mut Report) {
+    if statement.destroyed {
+        return check_leaves(files, statement, chains, report);
+    }
     let before = report.faults.len();
     report.lost_records += statement.lost.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
     chains.enter(statement.epoch);
     let regions = check_map(files, statement, report);
-    let name = format!("segments/{:08}.parquet", statement.segment);
+    let name = name(statement, "parquet");
     match compare(files, &name, statement, &regions) {
         Ok(faults) if faults.is_empty() => check_records(files, &name, statement, chains, report),
         Ok(faults) => report.faults.extend(faults),
         Err(error) => {
             let code = if error.kind() == std::io::ErrorKind::NotFound { "LEDGER-024" } else { "LEDGER-022" };
-            report.faults.push(Fault::new(code, name, format!("it cannot be read: {error}"), vec![all(statement)]));
+            report.fault(code, name, format!("it cannot be read: {error}"), vec![all(statement)]);
         }
     }
     if report.faults.len() > before {
         chains.break_off();
     }
+}
+
+/// Of a destroyed segment the leaf hashes are there, and give its root.
+fn check_leaves(files: &dyn Files, statement: &Statement, chains: &mut Chains, report: &mut Report) {
+    chains.enter(statement.epoch);
+    chains.break_off();
+    report.destroyed_records += u64::from(statement.records);
+    let name = format!("segments/{:08}.leaves", statement.segment);
+    let length = 32 * u64::from(statement.records);
+    let read = read_all(files, &name, length).unwrap_or_default();
+    if read.len() as u64 != length || tree::root(read.as_chunks::<32>().0) != statement.root {
+        let what = "it cannot be read, or does not give the batch root that was signed";
+        report.fault("LEDGER-024", name, what, vec![all(statement)]);
+    }
+}
+
+/// Name of a file of the segment as it is now.
+fn name(statement: &Statement, kind: &str) -> String {
+    let redacted = if statement.redactions > 0 { format!(".r{}", statement.redactions) } else { String::new() };
+    format!("segments/{:08}{redacted}.{kind}", statement.segment)
 }
 
 fn all(statement: &Statement) -> RecordRange {
@@ -84,7 +107,7 @@ struct Region {
 
 /// The map, if it is the one that was sealed; else no regions.
 fn check_map(files: &dyn Files, statement: &Statement, report: &mut Report) -> Vec<Region> {
-    let name = format!("segments/{:08}.map", statement.segment);
+    let name = name(statement, "map");
     let problem = match read_all(files, &name, MAP_LIMIT) {
         Err(error) => format!("it cannot be read: {error}"),
         Ok(bytes) if (bytes.len() as u64, <Hash>::from(Sha256::digest(&bytes))) != statement.map => {
@@ -95,7 +118,7 @@ fn check_map(files: &dyn Files, statement: &Statement, report: &mut Report) -> V
             None => "it is sealed but not in the form of docs/spec/record.md".into(),
         },
     };
-    report.faults.push(Fault::new("LEDGER-026", name, problem, vec![all(statement)]));
+    report.fault("LEDGER-026", name, problem, vec![all(statement)]);
     Vec::new()
 }
 
@@ -173,6 +196,7 @@ struct Totals {
     lost: Vec<(u32, u32)>,
     /// Records that do not continue their source's chain.
     astray: Vec<(u32, u32)>,
+    redacted: u64,
     index: u32,
 }
 
@@ -180,6 +204,7 @@ fn check_records(files: &dyn Files, name: &str, statement: &Statement, chains: &
     let mut totals = Totals::default();
     let read = read_records(files, name, statement, chains, &mut totals);
     report.records += u64::from(totals.index);
+    report.redacted_records += totals.redacted;
     let mut records = vec![all(statement)];
     let what = if let Err(problem) = read {
         problem
@@ -194,7 +219,7 @@ fn check_records(files: &dyn Files, name: &str, statement: &Statement, chains: &
     } else {
         return;
     };
-    report.faults.push(Fault::new("LEDGER-023", name, what, records));
+    report.fault("LEDGER-023", name, what, records);
 }
 
 /// Reads every row and recomputes its leaf.
@@ -206,11 +231,10 @@ fn read_records(
     totals: &mut Totals,
 ) -> Result<(), String> {
     let table = Table::open(files, name, statement.file.0, &COLUMNS)?;
-    let secret = identity(&table, statement).ok_or("its metadata is not that of the batch statement, or incomplete")?;
+    let salts = salting(files, &table, statement)?;
     if table.rows != u64::from(statement.records) {
         return Err(format!("it holds {} records, the batch statement says {}", table.rows, statement.records));
     }
-    let salts = Salts::new(&secret, statement.segment);
     let mut heads: HashMap<String, Hash> = HashMap::new();
     let mut encoded = Vec::new();
     table.for_each(|cells| {
@@ -218,13 +242,22 @@ fn read_records(
         let broken = || format!("row {index} breaks the form of docs/spec/record.md");
         let (mut leaf, raw) = leaf_of(cells, statement, index).ok_or_else(broken)?;
         totals.index += 1;
-        let Some(raw) = raw else {
-            add(&mut totals.lost, index);
-            totals.tree.push(lost_leaf(statement.segment, index));
-            chains.break_off();
-            return Ok(());
-        };
-        leaf.commitment = commit(&salts.salt(index), raw);
+        let before = statement.redacted.partition_point(|(first, _)| *first <= index);
+        let redacted = statement.redacted[..before].last().is_some_and(|(first, count)| index - first < *count);
+        match raw {
+            Some(raw) if !redacted => leaf.commitment = commit(&salts(index).1, raw),
+            None if redacted => {
+                (leaf.raw_length, leaf.commitment) = salts(index);
+                totals.redacted += 1;
+            }
+            Some(_) => return Err(format!("row {index} has content though it was redacted")),
+            None => {
+                add(&mut totals.lost, index);
+                totals.tree.push(lost_leaf(statement.segment, index));
+                chains.break_off();
+                return Ok(());
+            }
+        }
         let is_written_out = matches!(cells[9], Cell::Bytes(_));
         if let Some(head) = heads.get(leaf.source).filter(|_| !is_written_out) {
             leaf.previous = *head;
@@ -243,14 +276,28 @@ fn read_records(
     })
 }
 
-/// The salt secret, if the file's metadata is that of the segment.
-fn identity(table: &Table<'_, 10>, statement: &Statement) -> Option<Hash> {
-    let secret: Hash = text::hex(table.pair("reeve.salt_secret")?)?.try_into().ok()?;
-    let same = table.pair("reeve.format")? == "1"
-        && text::number::<u32>(table.pair("reeve.segment")?)? == statement.segment
-        && text::number::<u64>(table.pair("reeve.epoch")?)? == statement.epoch
-        && commit_secret(&secret) == statement.salts;
-    same.then_some(secret)
+/// Gives zero and the salt of a record; of a redacted one length and commitment.
+type Salting = Box<dyn Fn(u32) -> (u64, Hash)>;
+
+/// The salts, if the file's metadata is that of the segment: from its secret, or from the file that takes its place once records were redacted.
+fn salting(files: &dyn Files, table: &Table<'_, 10>, statement: &Statement) -> Result<Salting, String> {
+    let (secret, logged) = (table.pair("reeve.salt_secret"), statement.salts_file);
+    let same = table.pair("reeve.format") == Some(if logged.is_some() { "2" } else { "1" })
+        && table.pair("reeve.segment").and_then(text::number) == Some(statement.segment)
+        && table.pair("reeve.epoch").and_then(text::number) == Some(statement.epoch);
+    if let (Some(logged), None, true) = (logged, secret, same) {
+        let rows = read_all(files, &name(statement, "salts"), logged.0).map_err(|error| format!("its salts: {error}"))?;
+        let fits = logged.0 == 40 * u64::from(statement.records) && logged == (rows.len() as u64, Sha256::digest(&rows).into());
+        let of = move |index| {
+            let mut row = Fields(rows.get(40 * index as usize..).unwrap_or_default());
+            (u64::from_be_bytes(row.take().unwrap_or_default()), row.take().unwrap_or([0; 32]))
+        };
+        return if fits { Ok(Box::new(of)) } else { Err("its salts are not those that were logged".into()) };
+    }
+    let secret: Option<Hash> = secret.and_then(|secret| text::hex(secret)?.try_into().ok());
+    let secret = secret.filter(|secret| same && logged.is_none() && commit_secret(secret) == statement.salts);
+    let salts = Salts::new(&secret.ok_or("its metadata is not that of the batch statement, or incomplete")?, statement.segment);
+    Ok(Box::new(move |index| (0, salts.salt(index))))
 }
 
 impl Totals {

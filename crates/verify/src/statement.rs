@@ -23,6 +23,12 @@ pub struct Statement {
     pub(crate) lost: Vec<(u32, u32)>,
     /// Its leaf hash in the main log.
     pub(crate) leaf: Hash,
+    /// Redaction entries about it so far, with the records they name and the file that has their salts; `file` and `map` are then theirs, too.
+    pub(crate) redactions: u32,
+    pub(crate) redacted: Vec<(u32, u32)>,
+    pub(crate) salts_file: Option<FileHash>,
+    /// Only leaf hashes are left.
+    pub(crate) destroyed: bool,
 }
 
 impl Statement {
@@ -44,20 +50,24 @@ impl Statement {
             map: pair(field("map")?, text::number, text::hash)?,
             lost: lines.map(|line| pair(text::field(line, "lost")?, text::number, text::number)).collect::<Option<_>>()?,
             leaf: tree::leaf(entry),
+            redactions: 0,
+            redacted: Vec::new(),
+            salts_file: None,
+            destroyed: false,
         };
-        statement.losses_are_ordered().then_some(statement)
+        are_apart(&statement.lost, 1, statement.records.into()).then_some(statement)
     }
+}
 
-    fn losses_are_ordered(&self) -> bool {
-        let mut free = 0;
-        self.lost.iter().all(|(first, count)| {
-            let (first, end) = (u64::from(*first), u64::from(*first) + u64::from(*count));
-            let fits = first >= free && *count > 0 && end <= u64::from(self.records);
-            // At least one record lies between two stretches, or they would be one.
-            free = end + 1;
-            fits
-        })
-    }
+/// Whether ranges ascend, each with `gap` indexes to the next at least, none empty, and none past `end`.
+pub(crate) fn are_apart(ranges: &[(u32, u32)], gap: u64, end: u64) -> bool {
+    let mut free = 0;
+    ranges.iter().all(|(first, count)| {
+        let next = u64::from(*first) + u64::from(*count);
+        let fits = u64::from(*first) >= free && *count > 0 && next <= end;
+        free = next + gap;
+        fits
+    })
 }
 
 pub(crate) fn pair<A, B>(text: &str, first: impl Fn(&str) -> Option<A>, second: impl Fn(&str) -> Option<B>) -> Option<(A, B)> {

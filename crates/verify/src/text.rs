@@ -2,6 +2,7 @@
 use std::str::FromStr;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 
 use crate::Hash;
 
@@ -37,74 +38,20 @@ pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
 
 /// Microseconds since 1970 of `YYYY-MM-DDTHH:MM:SS.ffffffZ`.
 pub(crate) fn time(text: &str) -> Option<i64> {
-    let bytes = text.as_bytes();
-    let shape = bytes.len() == 27
-        && bytes.iter().zip(b"0000-00-00T00:00:00.000000Z").all(|(byte, like)| match like {
-            b'0' => byte.is_ascii_digit(),
-            like => byte == like,
-        });
-    if !shape {
-        return None;
-    }
-    let part = |from: usize, to: usize| bytes[from..to].iter().fold(0i64, |sum, digit| 10 * sum + i64::from(digit - b'0'));
-    let (year, month, day) = (part(0, 4), part(5, 7), part(8, 10));
-    let (hour, minute, second) = (part(11, 13), part(14, 16), part(17, 19));
-    let sound = year > 0
-        && (1..=12).contains(&month)
-        && (1..=days_of(year, month)).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second < 60;
-    let seconds = ((days_before(year, month) + day - 1) * 24 + hour) * 3600 + minute * 60 + second;
-    Some(seconds * 1_000_000 + part(20, 26)).filter(|at| sound && in_range(*at))
+    let at = text.parse::<Timestamp>().ok()?.as_microsecond();
+    // What comes back as another text was in another spelling.
+    (text.len() == 27 && !text.starts_with("0000") && time_text(at) == text && in_range(at)).then_some(at)
 }
 
 /// The text of a time.
 pub(crate) fn time_text(at: i64) -> String {
-    let (mut days, micros) = (at.div_euclid(DAY), at.rem_euclid(DAY));
-    let mut year = 1970 + days.div_euclid(366);
-    while days_before(year + 1, 1) <= days {
-        year += 1;
-    }
-    while days_before(year, 1) > days {
-        year -= 1;
-    }
-    days -= days_before(year, 1);
-    let mut month = 1;
-    while days >= days_of(year, month) {
-        days -= days_of(year, month);
-        month += 1;
-    }
-    let seconds = micros / 1_000_000;
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", days + 1, micros % 1_000_000)
+    Timestamp::from_microsecond(at).map_or_else(|_| at.to_string(), |at| format!("{at:.6}"))
 }
 
 /// Whether a time is one that records and statements can have.
 pub(crate) fn in_range(at: i64) -> bool {
     (-377_705_023_201_000_000..=253_402_207_200_999_999).contains(&at)
 }
-
-/// Days from 1970-01-01 to the first of a month; proleptic Gregorian calendar.
-fn days_before(year: i64, month: i64) -> i64 {
-    let past = year - 1;
-    let to_year = 365 * year + past.div_euclid(4) - past.div_euclid(100) + past.div_euclid(400) - TO_1970;
-    to_year + (1..month).map(|month| days_of(year, month)).sum::<i64>()
-}
-
-fn days_of(year: i64, month: i64) -> i64 {
-    let leap = year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0);
-    match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-const DAY: i64 = 86_400_000_000;
-/// `days_before(1970, 1)` without it.
-const TO_1970: i64 = 365 * 1970 + 492 - 19 + 4;
 
 #[cfg(test)]
 mod tests {

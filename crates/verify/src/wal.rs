@@ -3,7 +3,7 @@ use std::io;
 
 use crc32fast::Hasher;
 
-use crate::{Fault, Files, RecordRange, Report, files::read_part, record::Fields};
+use crate::{Files, RecordRange, Report, files::read_part, record::Fields};
 
 /// Numbers of the files with eight digits, or more where eight do not hold it, and this ending; ascending.
 pub(crate) fn numbers(names: &[String], ending: &str) -> Vec<u32> {
@@ -25,7 +25,7 @@ pub(crate) fn check(files: &dyn Files, numbers: &[u32], sealed: u64, report: &mu
         let place = format!("wal/{number:08}.wal");
         let next = heads.get(n + 1).and_then(|next| next.as_ref().ok()?.as_ref()).map(|next| next.records_before);
         let whole = || vec![RecordRange { segment: *number, first: 0, count: next.unwrap_or(u32::MAX) }];
-        let mut fault = |what: &str, records| report.faults.push(Fault::new("LEDGER-025", &place, what, records));
+        let mut fault = |what: &str, records| report.fault("LEDGER-025", &place, what, records);
         if u64::from(*number) > expected {
             // A file with a far-off number leaves millions: the first tell enough.
             let missing = (expected..u64::from(*number)).take(MISSING_NAMED);
@@ -147,7 +147,7 @@ impl Found {
         report.open_records += u64::from(self.records) - lost;
         if !self.damage.is_empty() {
             let records = self.lost.iter().map(|(first, count)| RecordRange { segment, first: *first, count: *count }).collect();
-            report.faults.push(Fault::new("LEDGER-025", place, self.damage.join("; "), records));
+            report.fault("LEDGER-025", place, self.damage.join("; "), records);
         }
     }
 }

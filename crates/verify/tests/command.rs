@@ -77,7 +77,7 @@ fn exit_codes_are_the_contract() {
 fn a_fault_is_a_line_that_names_place_and_records() {
     let store = Store::make();
     let dir = store.dir.path();
-    let place = dir.join("segments/00000001.parquet");
+    let place = dir.join("segments/00000001.r2.parquet");
     let mut bytes = fs::read(&place).unwrap();
     bytes[5000] ^= 4;
     fs::write(&place, bytes).unwrap();
@@ -89,12 +89,12 @@ fn a_fault_is_a_line_that_names_place_and_records() {
             said.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
         assert_eq!(lines.len(), 2, "one fault and the verdict: {lines:?}");
         assert_eq!(lines[0]["fault"]["code"], "LEDGER-022");
-        assert!(lines[0]["fault"]["where"].as_str().unwrap().starts_with("segments/00000001.parquet"));
+        assert!(lines[0]["fault"]["where"].as_str().unwrap().starts_with("segments/00000001.r2.parquet"));
         assert_eq!(lines[1]["verdict"], "failed");
     }
     let said = run(&programs()[0], &["--key", store.vkey.trim(), "--format", "human", &dir]);
     let text = String::from_utf8(said.stdout).unwrap();
-    assert!(text.starts_with("LEDGER-022 segments/00000001.parquet bytes ") && text.contains("; records 1-0…"), "{text}");
+    assert!(text.starts_with("LEDGER-022 segments/00000001.r2.parquet bytes ") && text.contains("; records 1-0…"), "{text}");
     assert!(text.lines().last().unwrap().starts_with("failed: 1 fault"), "{text}");
 }
 

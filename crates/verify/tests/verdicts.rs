@@ -97,8 +97,9 @@ fn an_intact_ledger_is_intact_to_all() {
     assert_eq!(tally.differ, Vec::<String>::new());
     assert_eq!(tally.intact, 2);
     let report = reeve_verify::verify(&reeve_verify::Folder::new(store.dir.path()), &reeve_verify::Trust::default());
-    assert_eq!((report.size, report.segments, report.cosigned, report.stamps), (6, 4, Some(6), 1));
-    assert_eq!((report.records, report.lost_records, report.open_records), (40 + 650 + 90 + 25, 1, 30));
+    assert_eq!((report.size, report.segments, report.cosigned, report.stamps), (10, 4, Some(10), 1));
+    assert_eq!((report.records, report.lost_records, report.open_records), (650 + 90 + 25, 1, 30));
+    assert_eq!((report.redacted_records, report.destroyed_records), (4, 40));
 }
 
 #[test]
@@ -276,10 +277,14 @@ fn resealed_mutants_have_one_verdict() {
 fn resealed(store: &Store, dice: &mut Dice, damaged: bool) -> (String, Changes) {
     let mut entries = store.entries();
     let batches: Vec<usize> = (0..entries.len()).filter(|n| entries[*n].starts_with(b"reeve-batch/")).collect();
-    let (place, batch) = (dice.below(entries.len()), *dice.pick(&batches));
-    let segment = batches.iter().position(|at| *at == batch).unwrap();
+    let place = dice.below(entries.len());
+    // Of the first two, one was destroyed and one redacted: the names of their files are others.
+    let segment = 2 + dice.below(batches.len() - 2);
+    let batch = batches[segment];
     let mut extra = Changes::new();
-    let how = match if damaged { 11 } else { dice.below(11) } {
+    // 11 is for damage alone.
+    let kind = dice.below(13);
+    let how = match if damaged { 11 } else { kind + usize::from(kind >= 11) } {
         0 => {
             entries.remove(place);
             format!("entry {place} dropped")
@@ -304,6 +309,16 @@ fn resealed(store: &Store, dice: &mut Dice, damaged: bool) -> (String, Changes) 
             extra.insert(name.clone(), Some(file));
             extra.insert(format!("segments/{segment:08}.map"), Some(map));
             format!("{name} {how}")
+        }
+        12 => {
+            let (how, files) = change_redacted(&mut entries, store, dice);
+            extra.extend(files);
+            how
+        }
+        13 => {
+            let (how, entry) = disposal(&entries, dice);
+            entries.insert(dice.below(entries.len() + 1), entry);
+            how
         }
         4 => {
             let fork = "reeve-fork/v1\norigin reeve.example/record\nat 2026-01-05T09:12:44.000000Z\nsize 0 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\nlost 9\nrequester ana\napprover bo\nreason disk\n";
@@ -346,6 +361,46 @@ fn resealed(store: &Store, dice: &mut Dice, damaged: bool) -> (String, Changes) 
     let mut changes = store.reseal(&entries);
     changes.extend(extra);
     (format!("{how}{}{}", if relink { ", statements relinked" } else { "" }, if mend { ", epochs mended" } else { "" }), changes)
+}
+
+/// Changes a file of the redacted segment, with the hash in its last redaction.
+fn change_redacted(entries: &mut [Vec<u8>], store: &Store, dice: &mut Dice) -> (String, Changes) {
+    let last = entries.iter().rposition(|entry| entry.starts_with(b"reeve-redaction/")).unwrap();
+    let mut changes = Changes::new();
+    let name = "segments/00000001.r2";
+    if dice.below(2) == 0 {
+        let (salts, at) = (format!("{name}.salts"), dice.below(650));
+        let mut bytes = store.files[&salts].clone();
+        // Among them a salt, a length, and a commitment.
+        let row = *dice.pick(&[at, 5, 7, 300]);
+        bytes[40 * row + *dice.pick(&[0, 7, 8, 39])] ^= 1;
+        if dice.below(4) == 0 {
+            bytes.truncate(40 * 649);
+        }
+        entries[last] = with_line(&entries[last], "salts", |_| file_hash(&bytes));
+        changes.insert(salts.clone(), Some(bytes));
+        return (format!("{salts} row {row}"), changes);
+    }
+    let parquet = format!("{name}.parquet");
+    let (how, entry, file, map) = change_rows(&entries[last], &store.files[&parquet], dice);
+    entries[last] = entry;
+    changes.insert(parquet.clone(), Some(file));
+    changes.insert(format!("{name}.map"), Some(map));
+    (format!("{parquet} {how}"), changes)
+}
+
+/// One more entry about content: again, too early, or about what is not there.
+fn disposal(entries: &[Vec<u8>], dice: &mut Dice) -> (String, Vec<u8>) {
+    let known: Vec<&Vec<u8>> = entries
+        .iter()
+        .filter(|entry| ["reeve-red", "reeve-des", "reeve-hol"].iter().any(|head| entry.starts_with(head.as_bytes())))
+        .collect();
+    let entry = (*dice.pick(&known)).clone();
+    let has_segment = !entry.starts_with(b"reeve-hold");
+    let segment = dice.below(5);
+    let entry = if has_segment { with_line(&entry, "segment", |_| segment.to_string()) } else { entry };
+    let first = String::from_utf8_lossy(&entry).lines().next().unwrap().to_owned();
+    (format!("one more {first} of segment {segment}"), entry)
 }
 
 /// A map of one region.

@@ -17,7 +17,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signer, SigningKey};
 use jiff::Timestamp;
-use reeve_ledger::{EpochStatement, Ledger, NewRecord, Options, Seal, prove, tree};
+use reeve_ledger::{DisposalAuthority, EpochStatement, HoldScope, Ledger, NewHold, NewRecord, Options, Seal, prove, tree};
 use reeve_record::{Certainty, EventTime, RecordId, Transport};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -118,7 +118,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Four sealed segments over three epochs, one of them with lost records, and an unsealed rest.
+    /// Four sealed segments over three epochs: the first destroyed, the second redacted twice, the third with lost records. And a hold, and an unsealed rest.
     pub fn make() -> Self {
         let dir = scratch();
         let mut older = Vec::new();
@@ -157,6 +157,7 @@ impl Store {
             let id = RecordId { segment, index };
             (prove(dir.path(), id).unwrap(), ledger.get(id).unwrap().unwrap().raw.to_vec())
         });
+        take_out(&ledger);
         drop(ledger);
         let stable = key_of(&fs::read_to_string(dir.path().join("keys/checkpoint.key")).unwrap());
         fs::create_dir_all(dir.path().join("log/stamps")).unwrap();
@@ -244,6 +245,20 @@ impl Store {
     pub fn restore(&self, changes: &Changes) {
         self.apply(&changes.keys().map(|name| (name.clone(), self.files.get(name).cloned())).collect());
     }
+}
+
+/// Destroys the first segment, redacts in the second, and holds the others.
+fn take_out(ledger: &Ledger) {
+    let authority = DisposalAuthority::new("ana", "ben", "a password in clear text", "GRS 3.2 item 030", "none").unwrap();
+    let id = |segment, index| RecordId { segment, index };
+    let scope = HoldScope { records: vec![(id(2, 0), id(3, 24))], ..HoldScope::default() };
+    let [name, by, owner, reason] = ["case-17", "ana", "counsel", "Doe v. Agency"].map(String::from);
+    let review = "2027-01-31T00:00:00Z".parse().unwrap();
+    ledger.hold(&NewHold { name, by, owner, reason, review, scope }).unwrap();
+    ledger.redact(&[id(1, 5), id(1, 6), id(1, 300)], &authority, &|_| None).unwrap();
+    ledger.redact(&[id(1, 7)], &authority, &|_| None).unwrap();
+    ledger.destroy(0, &authority, &|_| None).unwrap();
+    assert_eq!(ledger.redact(&[id(2, 0)], &authority, &|_| None).unwrap_err().code(), "LEDGER-019");
 }
 
 fn epoch(entry: &[u8]) -> Option<EpochStatement> {
