@@ -29,6 +29,17 @@ struct Failures {
     last: Instant,
 }
 
+/// An account, without its password.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct AccountInfo {
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub roles: Vec<Role>,
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+}
+
 /// The account made when the database was empty.
 pub struct FirstAccount {
     /// Its name.
@@ -93,6 +104,30 @@ impl Accounts {
             return Err(Error::BadAccount(format!("account `{name}` exists already: choose another name")));
         }
         Ok(())
+    }
+
+    /// All accounts, by name.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn list(&self) -> Result<Vec<AccountInfo>, Error> {
+        self.with_store(|store| {
+            let mut statement = store.prepare("SELECT name, roles, created_at FROM account ORDER BY name")?;
+            let account = |row: &rusqlite::Row<'_>| {
+                let roles: String = row.get(1)?;
+                let roles = roles.split(' ').filter_map(Role::parse).collect();
+                Ok(AccountInfo { name: row.get(0)?, roles, created_at: row.get(2)? })
+            };
+            statement.query_map([], account)?.collect()
+        })
+    }
+
+    /// A password that is hard to guess and easy to copy.
+    ///
+    /// # Errors
+    /// [`Error::Credential`] if the system gives no random numbers.
+    pub fn new_password() -> Result<String, Error> {
+        random_text(20)
     }
 
     /// Checks a password. After five failures in a row a name must wait, twice as long each time, up to 5 minutes.

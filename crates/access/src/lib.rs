@@ -8,7 +8,7 @@ mod policy;
 mod reads;
 mod session;
 
-pub use account::{Accounts, FirstAccount, MIN_PASSWORD_CHARS};
+pub use account::{AccountInfo, Accounts, FirstAccount, MIN_PASSWORD_CHARS};
 pub use audit::{Access, Digest, Scoped};
 pub use policy::{Action, Person, Role, allowed};
 pub use reads::{EventKey, FullEvent, Range, Reads};

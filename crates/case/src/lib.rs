@@ -2,11 +2,13 @@
 //!
 //! A projection: alerts come from findings, their status from acts in the audit ledger. This crate knows no HTTP.
 mod alert;
+mod forget;
 mod incident;
 mod reconstruct;
 mod store;
 
 pub use alert::{Alert, AlertFilter, AlertPage, AlertStatus, Change, NewFinding, Raised};
+pub use forget::Forgotten;
 pub use incident::IncidentRow;
 pub use reconstruct::{Seed, reconstruct_and_keep};
 pub use store::Store;

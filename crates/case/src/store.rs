@@ -1,13 +1,21 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use crate::Error;
+use crate::{Error, forget};
 
 /// `case.sqlite`: alerts, which records raised them, their history, and incidents.
 pub struct Store {
     pub(crate) db: Mutex<Connection>,
+    path: PathBuf,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // What is left if this fails is what any database leaves; the content itself is in the database, and overwritten there when it goes.
+        let _ = forget::erase_wal(self.db.get_mut(), &self.path);
+    }
 }
 
 impl Store {
@@ -16,11 +24,12 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let db = Connection::open(dir.join("case.sqlite"))?;
+        let path = dir.join("case.sqlite");
+        let db = Connection::open(&path)?;
         // NORMAL may lose the last transactions in a power cut, never break the file; the reading makes lost findings again,
         // because the lake's read position moves only after them.
         db.execute_batch(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;
              CREATE TABLE IF NOT EXISTS alert(
                  id TEXT PRIMARY KEY, seq INTEGER NOT NULL, rule_uid TEXT NOT NULL, title TEXT NOT NULL, level TEXT NOT NULL,
                  severity_id INTEGER NOT NULL, status TEXT NOT NULL DEFAULT 'new', assignee TEXT, host TEXT NOT NULL, user TEXT NOT NULL,
@@ -41,6 +50,6 @@ impl Store {
                  id TEXT PRIMARY KEY, title TEXT NOT NULL, seed TEXT NOT NULL, from_at TEXT NOT NULL, to_at TEXT NOT NULL,
                  steps INTEGER NOT NULL, created_at TEXT NOT NULL, created_by TEXT NOT NULL, document TEXT NOT NULL);",
         )?;
-        Ok(Self { db: Mutex::new(db) })
+        Ok(Self { db: Mutex::new(db), path })
     }
 }

@@ -113,7 +113,7 @@ impl SqliteCatalog {
         let connection = Connection::open(path).map_err(Error::catalog("open the database"))?;
         // FULL: the read position must not outlive a power cut that its segments did not.
         connection
-            .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
+            .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON;")
             .map_err(Error::catalog("set up the database"))?;
         let found: i64 =
             connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(Error::catalog("read the format"))?;

@@ -7,6 +7,7 @@ mod catalog; // which segments are live; the read position
 mod engine; // the query engine's bounds
 mod error;
 mod event; // one event, events by attribute
+mod forget; // events whose records were taken out
 mod functions; // what queries call
 mod hot; // unflushed events
 pub mod language; // the search bar
@@ -25,6 +26,7 @@ pub use answer::EventRow;
 pub use catalog::{Bound, Catalog, Change, MIXED, Range, SegmentRow, SqliteCatalog};
 pub use error::Error;
 pub use event::{EventDetail, EventFilter};
+pub use forget::{EventFacts, Forgotten};
 pub use raw::RawStore;
 pub use rows::{Caps, MAX_FIELDS, MAX_NATIVE_BYTES, MAX_OBSERVABLES, MAX_VALUE_BYTES, Row, Rows};
 pub use schema::{RAW, promoted};

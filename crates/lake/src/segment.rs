@@ -64,7 +64,8 @@ impl Drop for SegmentFile {
     fn drop(&mut self) {
         if self.dead.load(Ordering::Acquire) {
             // If it stays it is an orphan, and the next open removes it.
-            let _ = std::fs::remove_file(&self.full);
+            // Erased, since what it held may have left the record, or will one day.
+            let _ = crate::forget::erase(&self.full);
         }
     }
 }

@@ -369,6 +369,35 @@ impl Lake {
         found.into_iter().filter(|name| !state.names.contains(name)).take(room).collect()
     }
 
+    /// Held while files change, so that two who change them cannot interleave.
+    pub(crate) fn flushing(&self) -> parking_lot::MutexGuard<'_, ()> {
+        self.flushing.lock()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes rows of `batches` as a new file of a slot, durable with its name; no catalog lists it yet.
+    pub(crate) fn write_file(&self, slot: Slot, batches: &[RecordBatch], rows: Vec<(usize, usize)>) -> Result<SegmentRow, Error> {
+        let relative = slot.folder();
+        let folder = self.folder.join(&relative);
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        let path = format!("{relative}/{:012}.parquet", self.catalog.next_file()?);
+        let row = segment::write(&self.folder, &path, slot, batches, rows)?;
+        sync_folder(&folder)?;
+        Ok(row)
+    }
+
+    /// Commits a change of files and lets readers go over to it.
+    pub(crate) fn commit_change(&self, change: &Change<'_>) -> Result<(), Error> {
+        self.catalog.commit(change)?;
+        let mut state = self.state.write();
+        state.files.retain(|file| !change.remove.contains(&file.row.path));
+        state.files.extend(change.add.iter().map(|row| Arc::new(SegmentFile::new(&self.folder, row.clone()))));
+        Ok(())
+    }
+
     fn step(&self, step: FlushStep) -> Result<(), Error> {
         match &self.options.faults {
             Some(fault) => fault(step).map_err(Error::io("flush", &self.folder)),
@@ -471,7 +500,7 @@ fn remove_orphans(folder: &Path, live: &BTreeSet<&str>) -> Result<(), Error> {
                 let path = file.strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or_default();
                 if !live.contains(path) {
                     tracing::info!(path, "removing an event file that was never committed");
-                    fs::remove_file(&file).map_err(Error::io("remove", &file))?;
+                    crate::forget::erase(&file).map_err(Error::io("erase", &file))?;
                 }
             }
         }

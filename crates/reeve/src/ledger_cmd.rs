@@ -13,11 +13,13 @@ use reeve_record::RecordId;
 use serde_json::json;
 
 use crate::{
+    ceremony::TwoPeople,
     client::{Client, Where},
     completeness_cmd::{Completeness, Receipts, completeness, receipts},
     exit::{Failure, UNUSABLE, UNVERIFIED, USAGE},
     folder::{Folder, stable_key},
     output::{self, Format},
+    retention_cmd::{Redact, redact},
     serve::{DataLock, config::read_policy},
 };
 
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Receipt(Receipts),
     /// Let a restored record go on: two people, a reason, and an entry in the log that everybody sees
     Fork(Fork),
+    /// Take the content of records out; their leaves, and all proofs of others, stay. Two people, a reason, an entry in the log
+    Redact(Redact),
 }
 
 /// Verify a data folder; a server may be running on it
@@ -128,12 +132,8 @@ pub(crate) struct Fork {
     /// Data folder
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Account of the person who asks
-    #[arg(long, value_name = "NAME")]
-    requester: String,
-    /// Account of another person, who agrees
-    #[arg(long, value_name = "NAME")]
-    approver: String,
+    #[command(flatten)]
+    people: TwoPeople,
     /// Why, in one line of at most 1,024 bytes
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -149,6 +149,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Completeness(args) => completeness(&args),
         Command::Receipt(args) => receipts(&args),
         Command::Fork(args) => fork(&args),
+        Command::Redact(args) => redact(&args),
     }
 }
 
@@ -233,21 +234,18 @@ fn watched(report: &Report) -> String {
 /// The ceremony: both people sign in, the fork is written, and the audit ledger says who held it.
 fn fork(args: &Fork) -> Result<(), Failure> {
     let refused = |error: &dyn std::fmt::Display| Failure::new(USAGE, error);
-    let authority = ForkAuthority::new(&args.requester, &args.approver, &args.reason).map_err(|error| refused(&error))?;
+    let authority =
+        ForkAuthority::new(&args.people.requester, &args.people.approver, &args.reason).map_err(|error| refused(&error))?;
     if !args.data.join("ledger").is_dir() {
         return Err(Failure::new(USAGE, format!("`{}` is no data folder", args.data.display())));
     }
     let _lock = DataLock::take(&args.data)?;
     let accounts = Accounts::open(&args.data).map_err(|error| refused(&error))?;
-    for (name, variable) in [(&args.requester, "REEVE_REQUESTER_PASSWORD"), (&args.approver, "REEVE_APPROVER_PASSWORD")] {
-        let password =
-            std::env::var(variable).map_err(|_| Failure::new(USAGE, format!("`{name}` gives a password in {variable}")))?;
-        accounts.verify(name, &password).map_err(|error| Failure::new(USAGE, format!("`{name}`: {error}")))?;
-    }
+    args.people.sign_in(&accounts)?;
     let (ledger, audit) = (own_ledger(&args.data, "ledger")?, own_ledger(&args.data, "audit")?);
     let access = Access::new(Arc::new(audit));
     // Before the fork: a crash in between leaves a note about a fork that is not there, never one without a note.
-    for (act, name) in [("ledger_fork_requested", &args.requester), ("ledger_fork_approved", &args.approver)] {
+    for (act, name) in [("ledger_fork_requested", &args.people.requester), ("ledger_fork_approved", &args.people.approver)] {
         access.session(act, name).map_err(|error| refused(&error))?;
     }
     let fork = ledger.fork(&authority).map_err(|error| refused(&error))?;

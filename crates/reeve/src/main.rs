@@ -1,16 +1,20 @@
 //! The `reeve` command: arguments, configuration, wiring. Everything it does lives in the crates below it.
+mod access_cmd;
 mod backup;
+mod ceremony;
 mod client;
 mod completeness_cmd;
 mod decode_cmd;
 mod doctor;
 mod exit;
 mod folder;
+mod hold_cmd;
 mod incident_cmd;
 mod ingest;
 mod ledger_cmd;
 mod output;
 mod pkcs11;
+mod retention_cmd;
 mod rules;
 mod scan;
 mod search_cmd;
@@ -75,6 +79,15 @@ enum Command {
     Backup(backup::Args),
     /// Make a data folder out of a backup
     Restore(backup::RestoreArgs),
+    /// Take out what is due by a retention policy, and see what was taken out
+    #[command(subcommand)]
+    Retention(retention_cmd::Command),
+    /// Forbid that records are taken out, whatever their age
+    #[command(subcommand)]
+    Hold(hold_cmd::Command),
+    /// Accounts of a data folder
+    #[command(subcommand)]
+    Access(access_cmd::Command),
     /// Print the HTTP API's description as OpenAPI 3.1 JSON
     #[command(after_help = "Examples:\n  reeve openapi > openapi.json")]
     Openapi,
@@ -113,6 +126,9 @@ fn main() -> ExitCode {
         Command::Doctor(args) => exit::of(doctor::run(args)),
         Command::Backup(args) => exit::of(backup::run(&args)),
         Command::Restore(args) => exit::of(backup::restore(&args)),
+        Command::Retention(command) => exit::of(retention_cmd::run(command)),
+        Command::Hold(command) => exit::of(hold_cmd::run(command)),
+        Command::Access(command) => exit::of(access_cmd::run(command)),
         Command::Openapi => exit::of(output::text(&reeve_api::openapi_json())),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -142,6 +142,29 @@ struct File {
     sources: Vec<SourceSection>,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    retention: Retention,
+}
+
+/// What `reeve retention --config` goes by. The server itself takes nothing out: that takes two people.
+#[derive(Deserialize, Default, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retention {
+    /// Name of a built-in policy, or a file.
+    pub(crate) policy: Option<String>,
+    /// Longest step of time that is believed, in days.
+    pub(crate) longest_step_days: Option<u32>,
+}
+
+/// The section [retention] of a configuration file; a policy file is found relative to it.
+pub(crate) fn read_retention(path: &Path) -> Result<Retention, Failure> {
+    let mut retention = read(path)?.retention;
+    let base = path.parent().unwrap_or(Path::new(""));
+    let beside = retention.policy.as_ref().map(|policy| base.join(policy)).filter(|file| file.is_file());
+    if let Some(file) = beside {
+        retention.policy = Some(file.display().to_string());
+    }
+    Ok(retention)
 }
 
 /// The scheduled recomputation of everything kept.
