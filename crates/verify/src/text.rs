@@ -45,7 +45,9 @@ pub(crate) fn time(text: &str) -> Option<i64> {
 
 /// The text of a time.
 pub(crate) fn time_text(at: i64) -> String {
-    Timestamp::from_microsecond(at).map_or_else(|_| at.to_string(), |at| format!("{at:.6}"))
+    // Not `from_microsecond`, which refuses the very last second that a time may have.
+    let nanosecond = i32::try_from(at.rem_euclid(1_000_000) * 1000).unwrap_or(0);
+    Timestamp::new(at.div_euclid(1_000_000), nanosecond).map_or_else(|_| at.to_string(), |at| format!("{at:.6}"))
 }
 
 /// Whether a time is one that records and statements can have.
