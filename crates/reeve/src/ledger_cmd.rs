@@ -283,7 +283,9 @@ fn print_proof(args: &Prove) -> Result<(), Failure> {
     let ask = folder.access.ask(&Folder::person(), Action::CheckEvidence, json!({ "proof": args.record }), args.record);
     let scoped = ask.map_err(|error| Failure::new(USAGE, error))?;
     let text = prove(folder.ledger.dir(), *scoped.what()).map_err(|error| match error {
-        reeve_ledger::Error::NoRecord { .. } | reeve_ledger::Error::NotSealed { .. } => Failure::new(USAGE, error),
+        reeve_ledger::Error::NoRecord { .. } | reeve_ledger::Error::NotSealed { .. } | reeve_ledger::Error::Disposed { .. } => {
+            Failure::new(USAGE, error)
+        }
         other => Failure::new(UNVERIFIED, other),
     })?;
     output::text(&text)
