@@ -1,13 +1,12 @@
 //! The segment catalog: which event segments are live, what they can hold, and up to where the record has been read.
 //!
-//! One SQLite database now; the trait is the seam for PostgreSQL beside many nodes. Tombstones, leases and holds get
-//! their own tables here when retention and compaction arrive; `segments` needs no change for them.
+//! Format: docs/spec/lake.md. One SQLite database; the trait is the seam for a database shared by many nodes.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use parking_lot::Mutex;
 use reeve_record::RecordId;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -34,7 +33,12 @@ pub struct SegmentRow {
     pub host: Option<(String, String)>,
     /// What each column can hold; a column that is absent can hold anything.
     pub ranges: BTreeMap<String, Range>,
+    /// How often compaction has rewritten these events, at most [`MAX_REWRITES`].
+    pub rewrites: u8,
 }
+
+/// Files rewritten so often are left as they are.
+pub const MAX_REWRITES: u8 = 2;
 
 /// Bounds of one column in one segment. The bounds may be wider than the values, never narrower.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,8 +72,21 @@ pub trait Catalog: Send + Sync {
     /// Adds and removes segments and moves the read position, all or nothing, durable on return.
     ///
     /// # Errors
-    /// Nothing has changed then.
+    /// [`Error::Superseded`] if a segment to remove is no longer live or the lease has passed to somebody else. Nothing has
+    /// changed then, unless the store failed while it was saying that it had: ask [`Catalog::load`].
     fn commit(&self, change: &Change<'_>) -> Result<(), Error>;
+
+    /// Takes the lease `name` for `term` from now by the catalog's clock, or extends it; false while another `holder` has it.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn lease(&self, name: &str, holder: &str, term: Duration) -> Result<bool, Error>;
+
+    /// Gives a lease back. One that passed to another holder stays with them.
+    ///
+    /// # Errors
+    /// The store cannot be written; the lease ends by itself.
+    fn release(&self, name: &str, holder: &str) -> Result<(), Error>;
 
     /// Native field names seen so far.
     ///
@@ -85,16 +102,18 @@ pub trait Catalog: Send + Sync {
 }
 
 /// One catalog transaction.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Change<'a> {
     /// Segments that become live.
     pub add: &'a [SegmentRow],
-    /// Paths of segments that stop being live.
+    /// Paths of segments that stop being live; all must be live until then.
     pub remove: &'a [String],
-    /// Every record before this one is in the segments.
-    pub read_through: RecordId,
+    /// Every record before this one is in the segments; `None` leaves the position.
+    pub read_through: Option<RecordId>,
     /// Native field names to remember.
     pub names: &'a [String],
+    /// A lease that must still be held, and by whom.
+    pub lease: Option<(&'a str, &'a str)>,
 }
 
 /// The catalog in one SQLite file.
@@ -102,7 +121,7 @@ pub struct SqliteCatalog {
     connection: Mutex<Connection>,
 }
 
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 impl SqliteCatalog {
     /// Opens or creates the catalog.
@@ -120,13 +139,14 @@ impl SqliteCatalog {
         if found > FORMAT {
             return Err(Error::CatalogFormat { found, known: FORMAT });
         }
-        connection.execute_batch(TABLES).map_err(Error::catalog("create tables"))?;
+        let tables = if found == 1 { FROM_1 } else { TABLES };
+        connection.execute_batch(tables).map_err(Error::catalog("create tables"))?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 }
 
 const TABLES: &str = "
-BEGIN;
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS segments (
   path TEXT PRIMARY KEY,
   day INTEGER NOT NULL,
@@ -137,7 +157,8 @@ CREATE TABLE IF NOT EXISTS segments (
   time_max INTEGER NOT NULL,
   host_min TEXT,
   host_max TEXT,
-  ranges TEXT NOT NULL
+  ranges TEXT NOT NULL,
+  rewrites INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS segments_by_day ON segments (day, class_uid);
 CREATE TABLE IF NOT EXISTS state (
@@ -147,14 +168,25 @@ CREATE TABLE IF NOT EXISTS state (
 );
 INSERT OR IGNORE INTO state VALUES (1, 0, 1);
 CREATE TABLE IF NOT EXISTS native_names (name TEXT PRIMARY KEY) WITHOUT ROWID;
-PRAGMA user_version = 1;
+CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 2;
 COMMIT;";
+
+/// Format 1 knew neither rewrites nor leases.
+const FROM_1: &str = "
+BEGIN IMMEDIATE;
+ALTER TABLE segments ADD COLUMN rewrites INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 2;
+COMMIT;";
+
+const NOW_MS: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
 impl Catalog for SqliteCatalog {
     fn load(&self) -> Result<(Vec<SegmentRow>, RecordId), Error> {
         let connection = self.connection.lock();
         let mut statement = connection
-            .prepare("SELECT path, day, class_uid, rows, bytes, time_min, time_max, host_min, host_max, ranges FROM segments ORDER BY path")
+            .prepare("SELECT path, day, class_uid, rows, bytes, time_min, time_max, host_min, host_max, ranges, rewrites FROM segments ORDER BY path")
             .map_err(Error::catalog("list segments"))?;
         let segments =
             statement.query_map([], segment_row).and_then(Iterator::collect).map_err(Error::catalog("list segments"))?;
@@ -167,9 +199,17 @@ impl Catalog for SqliteCatalog {
     fn commit(&self, change: &Change<'_>) -> Result<(), Error> {
         let failed = || Error::catalog("commit segments");
         let mut connection = self.connection.lock();
-        let transaction = connection.transaction().map_err(failed())?;
+        // Dropped without a commit, the transaction is rolled back.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
+        if let Some((name, holder)) = change.lease
+            && !is_held(&transaction, name, holder).map_err(failed())?
+        {
+            return Err(Error::Superseded { what: name.to_owned() });
+        }
         for path in change.remove {
-            transaction.execute("DELETE FROM segments WHERE path = ?1", [path]).map_err(failed())?;
+            if transaction.execute("DELETE FROM segments WHERE path = ?1", [path]).map_err(failed())? == 0 {
+                return Err(Error::Superseded { what: path.clone() });
+            }
         }
         for row in change.add {
             insert(&transaction, row).map_err(failed())?;
@@ -177,8 +217,26 @@ impl Catalog for SqliteCatalog {
         for name in change.names {
             transaction.execute("INSERT OR IGNORE INTO native_names VALUES (?1)", [name]).map_err(failed())?;
         }
-        transaction.execute("UPDATE state SET read_through = ?1", [change.read_through.pack().cast_signed()]).map_err(failed())?;
+        if let Some(position) = change.read_through {
+            transaction.execute("UPDATE state SET read_through = ?1", [position.pack().cast_signed()]).map_err(failed())?;
+        }
         transaction.commit().map_err(failed())
+    }
+
+    fn lease(&self, name: &str, holder: &str, term: Duration) -> Result<bool, Error> {
+        let term_ms = i64::try_from(term.as_millis()).unwrap_or(i64::MAX / 2);
+        let take = format!(
+            "INSERT INTO leases VALUES (?1, ?2, {NOW_MS} + ?3) ON CONFLICT (name) DO UPDATE
+             SET holder = excluded.holder, until_ms = excluded.until_ms WHERE holder = excluded.holder OR until_ms <= {NOW_MS}"
+        );
+        let taken = self.connection.lock().execute(&take, params![name, holder, term_ms]);
+        Ok(taken.map_err(Error::catalog("take a lease"))? == 1)
+    }
+
+    fn release(&self, name: &str, holder: &str) -> Result<(), Error> {
+        let connection = self.connection.lock();
+        let released = connection.execute("DELETE FROM leases WHERE name = ?1 AND holder = ?2", [name, holder]);
+        released.map(drop).map_err(Error::catalog("give a lease back"))
     }
 
     fn names(&self) -> Result<Vec<String>, Error> {
@@ -196,11 +254,16 @@ impl Catalog for SqliteCatalog {
     }
 }
 
+fn is_held(transaction: &rusqlite::Transaction<'_>, name: &str, holder: &str) -> rusqlite::Result<bool> {
+    let held = format!("SELECT count(*) FROM leases WHERE name = ?1 AND holder = ?2 AND until_ms > {NOW_MS}");
+    transaction.query_row(&held, [name, holder], |row| row.get::<_, i64>(0)).map(|count| count == 1)
+}
+
 fn insert(transaction: &rusqlite::Transaction<'_>, row: &SegmentRow) -> rusqlite::Result<usize> {
     let ranges = serde_json::to_string(&row.ranges).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let (host_min, host_max) = row.host.as_ref().map(|(low, high)| (low, high)).unzip();
     transaction.execute(
-        "INSERT INTO segments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO segments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             row.path,
             row.day,
@@ -211,7 +274,8 @@ fn insert(transaction: &rusqlite::Transaction<'_>, row: &SegmentRow) -> rusqlite
             row.time.1,
             host_min,
             host_max,
-            ranges
+            ranges,
+            row.rewrites
         ],
     )
 }
@@ -230,5 +294,6 @@ fn segment_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<SegmentRow> {
         host: host_min.zip(host_max),
         // Ranges only save work: a text that cannot be read means nothing is skipped.
         ranges: serde_json::from_str(&ranges).unwrap_or_default(),
+        rewrites: row.get(10)?,
     })
 }

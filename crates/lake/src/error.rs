@@ -31,6 +31,20 @@ pub enum Error {
         /// Highest format number known.
         known: i64,
     },
+    /// Somebody else changed the lake first.
+    #[error("lake catalog: `{what}` passed to somebody else meanwhile; nothing was changed, the work is planned anew")]
+    Superseded {
+        /// The segment or lease.
+        what: String,
+    },
+    /// A file does not hold what it should.
+    #[error("`{path}` is damaged: {detail}; `reeve lake rebuild` makes it anew from the record")]
+    Damaged {
+        /// The file or folder.
+        path: String,
+        /// What is wrong.
+        detail: String,
+    },
     /// Columns could not be built.
     #[error("cannot {what}: {source}")]
     Columns {
@@ -79,9 +93,9 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "LAKE-IO",
-            Self::Catalog { .. } | Self::CatalogFormat { .. } => "LAKE-CATALOG",
+            Self::Catalog { .. } | Self::CatalogFormat { .. } | Self::Superseded { .. } => "LAKE-CATALOG",
             Self::Columns { .. } => "LAKE-COLUMNS",
-            Self::Segment { .. } => "LAKE-SEGMENT",
+            Self::Segment { .. } | Self::Damaged { .. } => "LAKE-SEGMENT",
             Self::Engine { .. } => "LAKE-ENGINE",
             Self::Query { .. } => "LAKE-QUERY",
             Self::Sql { .. } => "LAKE-SQL",

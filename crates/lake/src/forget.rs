@@ -15,7 +15,7 @@ use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuild
 use reeve_record::RecordId;
 
 use crate::{
-    Bound, Change, Error, Lake,
+    Bound, Change, Error, Lake, SegmentRow,
     rows::packed,
     segment::{self, SegmentFile, Slot},
 };
@@ -50,6 +50,10 @@ impl Lake {
     /// A file cannot be read or written, or the catalog refused; what was done so far stays.
     pub fn forget(&self, segments: std::ops::RangeInclusive<u32>, gone: &dyn Fn(RecordId) -> bool) -> Result<Forgotten, Error> {
         let _one_at_a_time = self.flushing();
+        // Filters tell of bytes that are gone: they are made anew without them.
+        for segment in segments.clone().take_while(|segment| self.raw().segment(*segment).is_some()) {
+            self.forget_raw(segment)?;
+        }
         let mut forgotten = Forgotten::default();
         for file in self.snapshot().files.iter().filter(|file| may_hold(file, &segments)) {
             let touched = |batch: &RecordBatch| any(batch, gone).contains(&true);
@@ -65,8 +69,10 @@ impl Lake {
             }
             forgotten.events += (total - kept.len()) as u64;
             forgotten.files += 1;
-            self.replace(file, &batches, kept)?;
+            self.put_in_place(file, &batches, kept)?;
         }
+        // Other engines lose sight of it at once, and their files do not wait for readers of earlier versions.
+        self.publish_and_let_go()?;
         Ok(forgotten)
     }
 
@@ -105,11 +111,11 @@ impl Lake {
     }
 
     /// Puts a file with only these rows, if any, in the place of another.
-    fn replace(&self, file: &Arc<SegmentFile>, batches: &[RecordBatch], kept: Vec<(usize, usize)>) -> Result<(), Error> {
+    fn put_in_place(&self, file: &Arc<SegmentFile>, batches: &[RecordBatch], kept: Vec<(usize, usize)>) -> Result<(), Error> {
         let slot = Slot { day: file.row.day, class_uid: file.row.class_uid };
-        let add = if kept.is_empty() { Vec::new() } else { vec![self.write_file(slot, batches, kept)?] };
+        let add = if kept.is_empty() { Vec::new() } else { vec![SegmentRow { rewrites: file.row.rewrites, ..self.write_file(slot, batches, kept)? }] };
         let remove = [file.row.path.clone()];
-        let change = Change { add: &add, remove: &remove, read_through: self.read_through(), names: &[] };
+        let change = Change { add: &add, remove: &remove, ..Change::default() };
         self.commit_change(&change)?;
         file.retire();
         Ok(())

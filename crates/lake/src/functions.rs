@@ -24,6 +24,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use crate::{
     native::{self, Natives},
     rows,
+    texts::{self, Found, TextTest},
 };
 
 /// A test of one text.
@@ -90,13 +91,21 @@ fn same_folded(text: &str, wanted: &str) -> bool {
     }
 }
 
-/// A pattern that finds `needle` in bytes in any letter case, also where JSON escaped it.
+/// A pattern that finds `text` in bytes in any letter case, also where JSON escaped it.
 pub(crate) fn needle(text: &str) -> EngineResult<Regex> {
-    let plain = regex::escape(text);
+    let spellings: Vec<String> = spellings(text).iter().map(|spelling| regex::escape(spelling)).collect();
+    pattern_of(&spellings.join("|"))
+}
+
+/// The text as it is, and as JSON escapes it if that differs.
+pub(crate) fn spellings(text: &str) -> Vec<String> {
     let escaped = serde_json::to_string(text).unwrap_or_default();
     let inner = escaped.trim_matches('"');
-    let pattern = if inner == text || inner.is_empty() { plain } else { format!("{plain}|{}", regex::escape(inner)) };
-    pattern_of(&pattern)
+    let mut spellings = vec![text.to_owned()];
+    if inner != text && !inner.is_empty() {
+        spellings.push(inner.to_owned());
+    }
+    spellings
 }
 
 /// Compiles a pattern of bounded size, in any letter case.
@@ -113,6 +122,17 @@ struct Made {
     signature: Signature,
     returns: DataType,
     evaluate: Arc<Evaluate>,
+    about: About,
+}
+
+/// What the scan must know of a function to answer it in a cheaper way.
+#[derive(Clone)]
+enum About {
+    Nothing,
+    /// It tests the text of events.
+    Text(Arc<TextTest>),
+    /// It asks the set of records that hold a text.
+    Found(Arc<Found>),
 }
 
 impl fmt::Debug for Made {
@@ -166,8 +186,33 @@ fn made(
     returns: DataType,
     evaluate: impl Fn(&[ArrayRef]) -> EngineResult<ArrayRef> + Send + Sync + 'static,
 ) -> ScalarUDF {
+    made_about(name, arguments, returns, About::Nothing, evaluate)
+}
+
+fn made_about(
+    name: String,
+    arguments: usize,
+    returns: DataType,
+    about: About,
+    evaluate: impl Fn(&[ArrayRef]) -> EngineResult<ArrayRef> + Send + Sync + 'static,
+) -> ScalarUDF {
     let signature = Signature::any(arguments, Volatility::Immutable);
-    ScalarUDF::new_from_impl(Made { name, signature, returns, evaluate: Arc::new(evaluate) })
+    ScalarUDF::new_from_impl(Made { name, signature, returns, evaluate: Arc::new(evaluate), about })
+}
+
+fn about(expr: &Expr) -> Option<&About> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    call.func.inner().downcast_ref::<Made>().map(|made| &made.about)
+}
+
+/// The test of text that this expression is.
+pub(crate) fn text_of(expr: &Expr) -> Option<&Arc<TextTest>> {
+    if let Some(About::Text(test)) = about(expr) { Some(test) } else { None }
+}
+
+/// The set of records that this expression asks.
+pub(crate) fn found_of(expr: &Expr) -> Option<&Arc<Found>> {
+    if let Some(About::Found(found)) = about(expr) { Some(found) } else { None }
 }
 
 /// `column` passes the matcher; null where it has no value. `said` is the test in words, unique to it.
@@ -238,16 +283,17 @@ pub(crate) fn observable_test(said: &str, matcher: Matcher) -> Expr {
     .call(vec![datafusion::prelude::col("observables")])
 }
 
-/// The event's text holds the pattern: its raw bytes, or its native fields where the record is a binary chunk of many events.
-pub(crate) fn event_test(said: &str, pattern: Regex) -> Expr {
+/// The event's text passes the test: its raw bytes, or its native fields where the record is a binary chunk of many events.
+pub(crate) fn event_test(test: TextTest) -> Expr {
     let arguments = ["raw", "native", "decoder"].map(datafusion::prelude::col).to_vec();
-    made(format!("text[{said}]"), 3, DataType::Boolean, move |arrays| {
+    let (name, pattern) = (format!("text[{}]", test.said), test.pattern.clone());
+    made_about(name, 3, DataType::Boolean, About::Text(Arc::new(test)), move |arrays| {
         let raws = arrays[0].as_binary_view_opt().ok_or_else(|| mistyped("raw"))?;
-        let (natives, decoders) = (natives(&arrays[1])?, texts(&arrays[2])?);
-        let values = natives.values;
+        let natives = natives(&arrays[1])?;
+        let (is_chunked, values) = (texts::chunked_rows(&arrays[2]), natives.values);
         let found: BooleanArray = (0..raws.len())
             .map(|row| {
-                Some(if decoders.value(row) == CHUNKED || raws.is_null(row) {
+                Some(if is_chunked(row) || raws.is_null(row) {
                     natives.entries(row).any(|index| values.is_valid(index) && pattern.is_match(values.value(index).as_bytes()))
                 } else {
                     pattern.is_match(raws.value(row))
@@ -257,6 +303,30 @@ pub(crate) fn event_test(said: &str, pattern: Regex) -> Expr {
         Ok(Arc::new(found))
     })
     .call(arguments)
+}
+
+/// The event is read from a record that holds the text; says the same as [`event_test`] and needs no raw bytes.
+pub(crate) fn found_test(found: &Arc<Found>) -> Expr {
+    let arguments = ["record", "records", "native", "decoder"].map(datafusion::prelude::col).to_vec();
+    let set = found.clone();
+    made_about(format!("found[{}]", found.test.said), 4, DataType::Boolean, About::Found(found.clone()), move |arrays| {
+        let records = arrays[0].as_primitive_opt::<Int64Type>().ok_or_else(|| mistyped("record"))?;
+        let lists: &ListArray = arrays[1].as_list_opt().ok_or_else(|| mistyped("records"))?;
+        let natives = natives(&arrays[2])?;
+        let holds = set.of_all(records, lists, &natives, texts::chunked_rows(&arrays[3]));
+        Ok(Arc::new(holds.map_err(|error| DataFusionError::External(error.into()))?))
+    })
+    .call(arguments)
+}
+
+/// [`found_test`] for events of one record each that are no binary chunks, all of whose records were looked at.
+pub(crate) fn found_record(found: &Arc<Found>) -> Expr {
+    let set = found.clone();
+    made(format!("found record[{}]", found.test.said), 1, DataType::Boolean, move |arrays| {
+        let records = arrays[0].as_primitive_opt::<Int64Type>().ok_or_else(|| mistyped("record"))?;
+        Ok(Arc::new(set.of_known(records)))
+    })
+    .call(vec![datafusion::prelude::col("record")])
 }
 
 /// Decoder whose records are binary chunks that hold many events.

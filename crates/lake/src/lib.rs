@@ -4,6 +4,8 @@
 //! Invariant: a query sees each event exactly once, in memory or in a file. This crate knows neither HTTP nor who is asking.
 mod answer; // result rows as JSON
 mod catalog; // which segments are live; the read position
+mod compact; // small segments into large ones
+mod delta; // the table for other engines
 mod engine; // the query engine's bounds
 mod error;
 mod event; // one event, events by attribute
@@ -11,9 +13,13 @@ mod forget; // events whose records were taken out
 mod functions; // what queries call
 mod hot; // unflushed events
 pub mod language; // the search bar
+mod merge; // sorted segments into one
+mod minutes; // counts beside each segment
 mod native; // names of native fields
+mod needles; // which stretches of the record cannot hold a text
 mod promoted; // attributes with a column
 mod raw; // raw bytes while a query runs
+mod reread; // events of a stretch of the record made anew
 mod rows; // decoded events to columns
 mod schema; // the columns
 mod search; // queries to streams
@@ -21,15 +27,21 @@ mod segment; // Parquet files
 mod store; // append, flush, snapshots
 mod summary; // histogram and field sidebar
 mod table; // the table `events`
+mod texts; // words in the record
+mod writer; // one segment, batch by batch
 
 pub use answer::EventRow;
-pub use catalog::{Bound, Catalog, Change, MIXED, Range, SegmentRow, SqliteCatalog};
+pub use catalog::{Bound, Catalog, Change, MAX_REWRITES, MIXED, Range, SegmentRow, SqliteCatalog};
+pub use compact::{Compacted, Compaction};
+pub use delta::Published;
 pub use error::Error;
 pub use event::{EventDetail, EventFilter};
 pub use forget::{EventFacts, Forgotten};
 pub use raw::RawStore;
+pub use reread::{Reread, Rereading};
 pub use rows::{Caps, MAX_FIELDS, MAX_NATIVE_BYTES, MAX_OBSERVABLES, MAX_VALUE_BYTES, Row, Rows};
 pub use schema::{RAW, promoted};
 pub use search::{ColumnInfo, Cost, Cursor, Order, SearchEvent, SearchRequest, SearchStream};
 pub use store::{FlushStep, Flushed, Lake, Options, Status};
+pub use texts::{Indexed, RawSegment};
 pub use summary::{Bucket, FieldSummary, FieldsSummary, Histogram, ValueCount};

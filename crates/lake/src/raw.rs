@@ -1,6 +1,6 @@
 //! Raw bytes in queries. Event files hold record ids only; the bytes come from the ledger while a query runs.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, RecordBatch},
@@ -21,7 +21,7 @@ use datafusion::{
 use futures::{StreamExt, TryStreamExt, stream};
 use reeve_record::RecordId;
 
-use crate::schema::RAW;
+use crate::{schema::RAW, texts::RawSegment};
 
 /// Where the bytes of records are read.
 pub trait RawStore: Send + Sync {
@@ -30,6 +30,21 @@ pub trait RawStore: Send + Sync {
     /// # Errors
     /// The store cannot be read.
     fn get_many(&self, ids: &[RecordId]) -> io::Result<Vec<Option<Bytes>>>;
+
+    /// What a segment of the record is; `None` if there is none, or the store cannot be read in order.
+    fn segment(&self, _segment: u32) -> Option<RawSegment> {
+        None
+    }
+
+    /// The records of a stretch of one segment, in order, each with its index; what is not there (any more) is left out.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn stretch(&self, segment: u32, indexes: Range<u32>) -> io::Result<Vec<(u32, Bytes)>> {
+        let ids: Vec<RecordId> = indexes.map(|index| RecordId { segment, index }).collect();
+        let found = self.get_many(&ids)?;
+        Ok(ids.iter().zip(found).filter_map(|(id, raw)| Some((id.index, raw?))).collect())
+    }
 }
 
 /// Rows whose bytes are fetched together.

@@ -27,6 +27,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::{
     Error, EventRow, Lake, answer,
     language::{self, Fields, Lowered, Shape},
+    minutes::{self, COUNTED, EVENTS, MINUTE_US},
     rows,
     schema::{BASE, promoted},
     segment,
@@ -239,6 +240,7 @@ impl Lake {
         let table = EventTable {
             snapshot: self.snapshot(),
             raw: self.raw().clone(),
+            texts: self.texts.clone(),
             store: engine.store.clone(),
             url: engine.url.clone(),
             threads: engine.threads,
@@ -246,6 +248,66 @@ impl Lake {
         };
         (session, Arc::new(table))
     }
+}
+
+impl Lake {
+    /// The events of a table as counts, each row standing for `events` of them: from the counts beside files where these are there, and
+    /// else from the events themselves. Rows of counts have the start of their minute as time. `filter` may name only
+    /// [`COUNTED`] columns.
+    pub(crate) fn counted(
+        &self,
+        session: &SessionContext,
+        table: &EventTable,
+        filter: Option<&Expr>,
+        range: Option<(i64, i64)>,
+    ) -> Result<DataFrame, Error> {
+        let (start, end) = range.unwrap_or((i64::MIN, i64::MAX));
+        // Whole minutes inside the range; what is left of it at both ends is counted event by event.
+        let inner_start = start.checked_add(MINUTE_US - 1).map_or(start, |up| up.div_euclid(MINUTE_US) * MINUTE_US);
+        let inner_end = if end == i64::MAX { end } else { end.div_euclid(MINUTE_US) * MINUTE_US }.max(inner_start);
+        let (mut batches, mut counted, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for file in &table.snapshot.files {
+            if file.row.time.1 < start || file.row.time.0 >= end {
+                continue;
+            }
+            match self.counts.of(&self.folder, &file.row.path, file.row.rows) {
+                Some(counts) => {
+                    batches.push(minutes::within(&counts, inner_start, inner_end).map_err(Error::columns("read counts"))?);
+                    counted.push(file.clone());
+                }
+                None => others.push(file.clone()),
+            }
+        }
+        let rest = table.with(Snapshot { files: others, hot: table.snapshot.hot.clone() });
+        let mut all = as_counts(filtered(session, rest, filter.cloned(), range)?)?;
+        for edge in [(start, inner_start.min(end)), (inner_end, end)] {
+            let reaches = counted.iter().any(|file| file.row.time.1 >= edge.0 && file.row.time.0 < edge.1);
+            if edge.0 < edge.1 && reaches {
+                let edges = table.with(Snapshot { files: counted.clone(), hot: Vec::new() });
+                all = all.union(as_counts(filtered(session, edges, filter.cloned(), Some(edge))?)?)?;
+            }
+        }
+        batches.retain(|batch| batch.num_rows() > 0);
+        if !batches.is_empty() {
+            let counts = session.read_batches(batches)?;
+            all = all.union(match filter {
+                Some(filter) => counts.filter(filter.clone())?,
+                None => counts,
+            })?;
+        }
+        Ok(all)
+    }
+}
+
+/// Events as rows of counts that stand for one each.
+fn as_counts(frame: DataFrame) -> Result<DataFrame, Error> {
+    let columns = COUNTED.iter().map(|name| col(*name));
+    Ok(frame.select(std::iter::once(col("time")).chain(columns).chain([lit(1_i64).alias(EVENTS)]).collect::<Vec<_>>())?)
+}
+
+/// Whether an expression can be answered from counts.
+pub(crate) fn is_counted(expr: &Expr) -> bool {
+    expr.column_refs().iter().all(|column| COUNTED.contains(&column.name.as_str()))
 }
 
 /// One running search.
@@ -306,13 +368,14 @@ impl<'a> Run<'a> {
                 Ok(told)
             }
             Shape::Table => {
-                let frame = filtered(
-                    &self.session,
-                    self.table.clone(),
-                    lowered.filter.clone(),
-                    time_range(self.request.from, self.request.to),
-                )?;
-                let frame = lowered.apply(frame, &fields)?;
+                let range = time_range(self.request.from, self.request.to);
+                let frame = if lowered.is_counted(&fields)? {
+                    let counts = self.lake.counted(&self.session, &self.table, lowered.filter.as_ref(), range)?;
+                    lowered.apply_to_counts(counts, &fields)?
+                } else {
+                    let events = filtered(&self.session, self.table.clone(), lowered.filter.clone(), range)?;
+                    lowered.apply(events, &fields)?
+                };
                 self.table_rows(frame, fields.into_notes()).await
             }
         }

@@ -18,7 +18,7 @@ use arrow::{
 };
 use hashbrown::{HashMap, HashSet};
 use parquet::{
-    arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
+    arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
     basic::{Compression, Encoding, ZstdLevel},
     file::{
         metadata::{KeyValue, ParquetMetaData, SortingColumn},
@@ -32,6 +32,7 @@ use crate::{
     Error,
     catalog::{Bound, MIXED, Range, SegmentRow},
     schema::{FORMAT, STORED, promoted},
+    writer::SegmentWriter,
 };
 
 /// Column that holds the host's name.
@@ -39,7 +40,7 @@ pub(crate) const HOST: &str = "device_hostname";
 const DAY_US: i64 = 86_400_000_000;
 /// Rows of a row group: the unit threads share a file by.
 const ROW_GROUP_ROWS: usize = 262_144;
-const CHUNK_ROWS: usize = 8192;
+pub(crate) const CHUNK_ROWS: usize = 8192;
 
 /// A live file. Removed from disk once the catalog no longer lists it and the last query that knew it has ended.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl Drop for SegmentFile {
             // If it stays it is an orphan, and the next open removes it.
             // Erased, since what it held may have left the record, or will one day.
             let _ = crate::forget::erase(&self.full);
+            let _ = crate::forget::erase(&self.full.with_extension("minutes"));
         }
     }
 }
@@ -122,40 +124,21 @@ pub(crate) fn write(
     batches: &[RecordBatch],
     mut rows: Vec<(usize, usize)>,
 ) -> Result<SegmentRow, Error> {
-    let failed = |what| move |source| Error::Segment { what, path: path.to_owned(), source };
     sort(batches, &mut rows);
-    let full = folder.join(path);
-    let temporary = full.with_extension("tmp");
-    let file = File::create(&temporary).map_err(Error::io("create", &temporary))?;
-    let mut writer = ArrowWriter::try_new(&file, STORED.clone(), Some(properties(rows.len()))).map_err(failed("start"))?;
+    let mut writer = SegmentWriter::create(folder, path, slot, rows.len())?;
     let columns = Columns::of(batches, &rows);
     for chunk in rows.chunks(CHUNK_ROWS) {
-        let batch = columns.gather(chunk).map_err(Error::columns("sort events"))?;
-        writer.write(&batch).map_err(failed("write"))?;
+        writer.push(&columns.gather(chunk).map_err(Error::columns("sort events"))?)?;
     }
-    let metadata = writer.close().map_err(failed("finish"))?;
-    file.sync_all().map_err(Error::io("make durable", &temporary))?;
-    std::fs::rename(&temporary, &full).map_err(Error::io("put in place", &full))?;
-    let bytes = file.metadata().map_err(Error::io("measure", &full))?.len();
-    let ranges = ranges(&metadata);
-    Ok(SegmentRow {
-        path: path.to_owned(),
-        day: slot.day,
-        class_uid: slot.class_uid,
-        rows: rows.len() as u64,
-        bytes,
-        time: time_bounds(batches, &rows),
-        host: text_bounds(&ranges, HOST),
-        ranges,
-    })
+    writer.finish()
 }
 
 /// The columns of batches whose rows are brought into another order.
-struct Columns<'b>(Vec<Option<Vec<&'b dyn Array>>>);
+pub(crate) struct Columns<'b>(Vec<Option<Vec<&'b dyn Array>>>);
 
 impl<'b> Columns<'b> {
     /// A column without any value in these rows, as most are for one class, is left out and costs nothing a row.
-    fn of(batches: &'b [RecordBatch], rows: &[(usize, usize)]) -> Self {
+    pub(crate) fn of(batches: &'b [RecordBatch], rows: &[(usize, usize)]) -> Self {
         let column = |(at, field): (usize, &Arc<Field>)| {
             let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(at).as_ref()).collect();
             let used = !field.is_nullable() || rows.iter().any(|&(batch, row)| parts[batch].is_valid(row));
@@ -165,7 +148,7 @@ impl<'b> Columns<'b> {
     }
 
     /// The rows at these places (batch, row).
-    fn gather(&self, places: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
+    pub(crate) fn gather(&self, places: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
         let columns = self.0.iter().zip(STORED.fields()).map(|(parts, field)| match parts {
             Some(parts) => interleave(parts, places),
             None => Ok(new_null_array(field.data_type(), places.len())),
@@ -186,7 +169,7 @@ pub(crate) fn read(folder: &Path, path: &str) -> Result<Vec<RecordBatch>, Error>
 }
 
 /// The batch in today's schema: a column that is newer than the file is null throughout.
-fn widened(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn widened(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let columns = STORED.fields().iter().map(|field| match batch.column_by_name(field.name()) {
         Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
         Some(column) => arrow::compute::cast(column, field.data_type()),
@@ -214,13 +197,7 @@ fn sort(batches: &[RecordBatch], rows: &mut [(usize, usize)]) {
     });
 }
 
-fn time_bounds(batches: &[RecordBatch], rows: &[(usize, usize)]) -> (i64, i64) {
-    rows.iter()
-        .map(|&(batch, row)| times(&batches[batch])[row])
-        .fold((i64::MAX, i64::MIN), |(low, high), at| (low.min(at), high.max(at)))
-}
-
-fn properties(rows: usize) -> WriterProperties {
+pub(crate) fn properties(rows: usize) -> WriterProperties {
     let level = ZstdLevel::try_new(1).unwrap_or_default();
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
@@ -293,7 +270,7 @@ fn has_bloom(path: &str) -> bool {
         || path.contains("hash")
 }
 
-fn ranges(metadata: &ParquetMetaData) -> BTreeMap<String, Range> {
+pub(crate) fn ranges(metadata: &ParquetMetaData) -> BTreeMap<String, Range> {
     let mut ranges: BTreeMap<String, Range> = BTreeMap::new();
     let mut unknown = Vec::new();
     for group in metadata.row_groups() {
@@ -344,7 +321,7 @@ impl Range {
     }
 }
 
-fn text_bounds(ranges: &BTreeMap<String, Range>, name: &str) -> Option<(String, String)> {
+pub(crate) fn text_bounds(ranges: &BTreeMap<String, Range>, name: &str) -> Option<(String, String)> {
     match ranges.get(name)?.bounds.as_ref()? {
         (Bound::Text(low), Bound::Text(high)) => Some((low.clone(), high.clone())),
         _ => None,

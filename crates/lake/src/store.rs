@@ -18,13 +18,16 @@ use parking_lot::{Mutex, RwLock};
 use reeve_record::RecordId;
 
 use crate::{
-    Error, RawStore, Row, Rows,
+    Compaction, Error, RawStore, Row, Rows,
     catalog::{Catalog, Change, MIXED, SegmentRow},
+    delta,
     engine::Engine,
     hot::Hot,
+    minutes::Counts,
     native::Natives,
     rows::{self, Caps},
     segment::{self, SegmentFile, Slot},
+    texts::{Indexed, TextSearch},
 };
 
 /// How a lake is opened.
@@ -43,7 +46,9 @@ pub struct Options {
     pub spill_bytes: u64,
     /// Threads one query is spread over; default the number of processors.
     pub threads: usize,
-    /// Called at each step of a flush; an error stops the flush there, as a crash would. For tests.
+    /// When small files are merged.
+    pub compaction: Compaction,
+    /// Called at each step of a flush or merge; an error stops it there, as a crash would. For tests.
     pub faults: Option<Arc<dyn Fn(FlushStep) -> io::Result<()> + Send + Sync>>,
 }
 
@@ -57,12 +62,13 @@ impl Options {
             query_memory: 512 << 20,
             spill_bytes: 8 << 30,
             threads: std::thread::available_parallelism().map_or(2, Into::into),
+            compaction: Compaction::default(),
             faults: None,
         }
     }
 }
 
-/// The steps of a flush, in order.
+/// The steps of a flush, and of a merge, in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FlushStep {
     /// Nothing written yet.
@@ -73,6 +79,12 @@ pub enum FlushStep {
     BeforeCommit,
     /// The catalog lists the new segments; this process does not know yet.
     AfterCommit,
+    /// A merge has its lease; nothing is written yet.
+    MergeStart,
+    /// The merged file is in place and durable; the catalog does not know it.
+    MergeWritten,
+    /// The catalog lists the merged file instead of its inputs; this process does not know yet.
+    MergeCommitted,
 }
 
 /// What readers see: files and unflushed batches at one moment, each event in exactly one of them.
@@ -84,20 +96,27 @@ pub(crate) struct Snapshot {
 
 /// Event tables of one data folder: one writer, any number of readers.
 pub struct Lake {
-    folder: PathBuf,
-    options: Options,
-    catalog: Box<dyn Catalog>,
-    state: RwLock<State>,
+    pub(crate) folder: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) catalog: Box<dyn Catalog>,
+    pub(crate) state: RwLock<State>,
     // Held for a whole flush, so that two cannot interleave. Appends and reads do not take it.
-    flushing: Mutex<()>,
+    pub(crate) flushing: Mutex<()>,
+    pub(crate) texts: Arc<TextSearch>,
+    pub(crate) counts: Counts,
+    pub(crate) published: Mutex<Option<delta::Table>>,
+    /// Who this is in leases.
+    pub(crate) holder: String,
     pub(crate) engine: Engine,
 }
 
-struct State {
-    files: Vec<Arc<SegmentFile>>,
+pub(crate) struct State {
+    pub(crate) files: Vec<Arc<SegmentFile>>,
+    /// Paths of files that a flush or merge of this process is about to replace: no other may.
+    pub(crate) claimed: BTreeSet<String>,
     hot: Hot,
     oldest: Option<Instant>,
-    read_through: RecordId,
+    pub(crate) read_through: RecordId,
     names: BTreeSet<String>,
     caps: Caps,
     flushes: u64,
@@ -140,8 +159,6 @@ pub struct Flushed {
 
 /// Events of one class and day in one flush below which they share the day's mixed file.
 const OWN_FILE_ROWS: usize = 256;
-/// A file of at least this many events is left for compaction.
-const MERGE_BELOW_ROWS: u64 = 16_384;
 /// Native names remembered for suggestions; further ones are not.
 const MAX_NAMES: usize = 20_000;
 
@@ -156,13 +173,12 @@ impl Lake {
         let folder = folder.canonicalize().map_err(Error::io("resolve", folder))?;
         let catalog = crate::SqliteCatalog::open(&folder.join("catalog.sqlite"))?;
         let (segments, read_through) = catalog.load()?;
-        let live: BTreeSet<&str> = segments.iter().map(|row| row.path.as_str()).collect();
-        remove_orphans(&folder, &live)?;
         let names = catalog.names()?.into_iter().collect();
         let engine = Engine::new(&folder, &options)?;
         let files = segments.into_iter().map(|row| Arc::new(SegmentFile::new(&folder, row))).collect();
         let state = State {
             files,
+            claimed: BTreeSet::new(),
             hot: Hot::default(),
             oldest: None,
             read_through,
@@ -171,7 +187,21 @@ impl Lake {
             flushes: 0,
             stopped: false,
         };
-        Ok(Self { folder, options, catalog: Box::new(catalog), state: RwLock::new(state), flushing: Mutex::new(()), engine })
+        let needles = folder.join("needles");
+        fs::create_dir_all(&needles).map_err(Error::io("create", &needles))?;
+        let texts = Arc::new(TextSearch::new(options.raw.clone(), needles, options.threads));
+        let (state, flushing, holder) = (RwLock::new(state), Mutex::new(()), holder());
+        let (catalog, counts, published) = (Box::new(catalog), Counts::new(), Mutex::new(None));
+        let lake = Self { folder, options, catalog, state, flushing, texts, counts, published, holder, engine };
+        // First what others read, then the files it no longer names.
+        if delta::is_published(&lake.folder)
+            && let Err(error) = lake.publish()
+        {
+            tracing::warn!(%error, "the Delta table may name files that are gone until it is published again");
+        }
+        let live = lake.snapshot().files;
+        remove_orphans(&lake.folder, &live.iter().map(|file| file.row.path.as_str()).collect())?;
+        Ok(lake)
     }
 
     /// Adds events; a search that starts after the return sees them. They become durable with a flush; until then the
@@ -243,14 +273,14 @@ impl Lake {
     /// The events are still in memory and searchable; calling again retries, except after [`Error::Stopped`].
     pub fn flush(&self, read_through: RecordId) -> Result<Flushed, Error> {
         let _one_at_a_time = self.flushing.lock();
-        let (sealed, files) = {
+        let sealed = {
             let mut state = self.state.write();
             if state.stopped {
                 return Err(Error::Stopped);
             }
-            (state.hot.seal(), state.files.clone())
+            state.hot.seal()
         };
-        let result = self.write_segments(&sealed, &files, read_through);
+        let result = self.write_segments(&sealed, read_through);
         if result.is_err() {
             self.state.write().hot.unseal();
         }
@@ -258,18 +288,13 @@ impl Lake {
         self.commit(written, read_through)
     }
 
-    fn write_segments(
-        &self,
-        sealed: &[RecordBatch],
-        files: &[Arc<SegmentFile>],
-        read_through: RecordId,
-    ) -> Result<Written, Error> {
+    fn write_segments(&self, sealed: &[RecordBatch], read_through: RecordId) -> Result<Written<'_>, Error> {
         self.step(FlushStep::Start)?;
         let (taken, left) = split(sealed, read_through).map_err(Error::columns("split events"))?;
         let mut written = Written { left, rows: taken.iter().map(|batch| batch.num_rows() as u64).sum(), ..Written::default() };
         written.names = self.new_names(&taken);
         for (slot, rows) in slots(&taken) {
-            self.write_slot(slot, rows, &taken, files, &mut written)?;
+            self.write_slot(slot, rows, &taken, &mut written)?;
             self.step(FlushStep::SegmentWritten)?;
         }
         for folder in &written.folders {
@@ -278,18 +303,19 @@ impl Lake {
         Ok(written)
     }
 
-    fn write_slot(
-        &self,
+    fn write_slot<'l>(
+        &'l self,
         slot: Slot,
         mut rows: Vec<(usize, usize)>,
         taken: &[RecordBatch],
-        files: &[Arc<SegmentFile>],
-        written: &mut Written,
+        written: &mut Written<'l>,
     ) -> Result<(), Error> {
         // Small files of the slot are rewritten together with the new rows, as a binary counter carries: a slot keeps
-        // about log2(MERGE_BELOW_ROWS) small files however often it is flushed, and a byte is rewritten as often at most.
+        // about log2(carry_rows) small files however often it is flushed, and a byte of theirs is rewritten as often at most.
         let mut batches = taken.to_vec();
-        for file in absorbed(slot, rows.len() as u64, files) {
+        let (small, claim) = self.claim_absorbed(slot, rows.len() as u64);
+        written.claims.push(claim);
+        for file in small {
             let old = segment::read(&self.folder, &file.row.path)?;
             for batch in old {
                 rows.extend((0..batch.num_rows()).map(|row| (batches.len(), row)));
@@ -307,13 +333,23 @@ impl Lake {
         Ok(())
     }
 
-    fn commit(&self, written: Written, read_through: RecordId) -> Result<Flushed, Error> {
+    fn commit(&self, written: Written<'_>, read_through: RecordId) -> Result<Flushed, Error> {
         let remove: Vec<String> = written.remove.iter().map(|file| file.row.path.clone()).collect();
         let position = read_through.max(self.read_through());
-        let change = Change { add: &written.add, remove: &remove, read_through: position, names: &written.names };
+        let change = Change {
+            add: &written.add,
+            remove: &remove,
+            read_through: Some(position),
+            names: &written.names,
+            lease: None,
+        };
         let unchanged = self.step(FlushStep::BeforeCommit).and_then(|()| self.catalog.commit(&change));
         if let Err(error) = unchanged {
             self.state.write().hot.unseal();
+            if matches!(error, Error::Superseded { .. }) {
+                // Another process merged what this flush meant to: the next flush sees it.
+                self.refresh()?;
+            }
             return Err(error);
         }
         let known = self.step(FlushStep::AfterCommit);
@@ -342,6 +378,53 @@ impl Lake {
         Ok(flushed)
     }
 
+    /// The small files that a flush of so many rows takes along, kept from others until the claim is dropped.
+    fn claim_absorbed(&self, slot: Slot, rows: u64) -> (Vec<Arc<SegmentFile>>, Claim<'_>) {
+        let mut state = self.state.write();
+        let free: Vec<_> = state.files.iter().filter(|file| !state.claimed.contains(&file.row.path)).cloned().collect();
+        let small = absorbed(slot, rows, &free, self.options.compaction.carry_rows);
+        let paths: Vec<String> = small.iter().map(|file| file.row.path.clone()).collect();
+        state.claimed.extend(paths.iter().cloned());
+        (small, Claim { lake: self, paths })
+    }
+
+    /// Keeps these files from every other flush and merge of this process; `None` if one is taken or gone.
+    pub(crate) fn claim(&self, files: &[Arc<SegmentFile>]) -> Option<Claim<'_>> {
+        let mut state = self.state.write();
+        let is_free = |file: &Arc<SegmentFile>| {
+            !state.claimed.contains(&file.row.path) && state.files.iter().any(|live| Arc::ptr_eq(live, file))
+        };
+        if !files.iter().all(is_free) {
+            return None;
+        }
+        let paths: Vec<String> = files.iter().map(|file| file.row.path.clone()).collect();
+        state.claimed.extend(paths.iter().cloned());
+        Some(Claim { lake: self, paths })
+    }
+
+    /// Shows readers `add` instead of `remove`, after the catalog has changed so.
+    pub(crate) fn replace(&self, remove: &[Arc<SegmentFile>], add: Vec<SegmentRow>) {
+        let mut state = self.state.write();
+        state.files.retain(|file| !remove.iter().any(|gone| gone.row.path == file.row.path));
+        state.files.extend(add.into_iter().map(|row| Arc::new(SegmentFile::new(&self.folder, row))));
+        drop(state);
+        remove.iter().for_each(|file| file.retire());
+    }
+
+    /// Takes over the catalog's list of live files. Called with the flush lock held: a flush that has committed and not yet said so
+    /// would show its events twice.
+    pub(crate) fn refresh(&self) -> Result<(), Error> {
+        let (segments, _) = self.catalog.load()?;
+        let mut state = self.state.write();
+        let mut known: std::collections::BTreeMap<String, Arc<SegmentFile>> =
+            state.files.drain(..).map(|file| (file.row.path.clone(), file)).collect();
+        let live = |row: SegmentRow| known.remove(&row.path).unwrap_or_else(|| Arc::new(SegmentFile::new(&self.folder, row)));
+        state.files = segments.into_iter().map(live).collect();
+        drop(state);
+        known.values().for_each(|file| file.retire());
+        Ok(())
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         let state = self.state.read();
         Snapshot { files: state.files.clone(), hot: state.hot.batches().to_vec() }
@@ -355,6 +438,23 @@ impl Lake {
         };
         collect_names(&hot, &mut names);
         names
+    }
+
+    /// Makes the needle filters of one sealed segment of the record that has none yet; `None` if all have. Blocking; `go_on` is asked every
+    /// few hundred records, may sleep, and stops it with false.
+    ///
+    /// # Errors
+    /// The record cannot be read or the file not be written. Searches then read the segment as a whole.
+    pub fn index_raw(&self, go_on: &dyn Fn() -> bool) -> Result<Option<Indexed>, Error> {
+        self.texts.index_next(go_on).map_err(Error::io("make needle filters in", self.folder.join("needles")))
+    }
+
+    /// Forgets what needle filters tell of a segment of the record, after records of it were destroyed.
+    ///
+    /// # Errors
+    /// The filters' file cannot be removed.
+    pub fn forget_raw(&self, segment: u32) -> Result<(), Error> {
+        self.texts.forget(segment).map_err(Error::io("remove needle filters in", self.folder.join("needles")))
     }
 
     pub(crate) fn raw(&self) -> &Arc<dyn RawStore> {
@@ -398,7 +498,7 @@ impl Lake {
         Ok(())
     }
 
-    fn step(&self, step: FlushStep) -> Result<(), Error> {
+    pub(crate) fn step(&self, step: FlushStep) -> Result<(), Error> {
         match &self.options.faults {
             Some(fault) => fault(step).map_err(Error::io("flush", &self.folder)),
             None => Ok(()),
@@ -406,8 +506,29 @@ impl Lake {
     }
 }
 
+/// Files that only one flush or merge may replace.
+pub(crate) struct Claim<'l> {
+    lake: &'l Lake,
+    paths: Vec<String>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut state = self.lake.state.write();
+        self.paths.iter().for_each(|path| {
+            state.claimed.remove(path);
+        });
+    }
+}
+
+/// A name no other process has: number, and when it began.
+fn holder() -> String {
+    format!("{} {}", std::process::id(), jiff::Timestamp::now().as_nanosecond())
+}
+
 #[derive(Default)]
-struct Written {
+struct Written<'l> {
+    claims: Vec<Claim<'l>>,
     add: Vec<SegmentRow>,
     remove: Vec<Arc<SegmentFile>>,
     left: Vec<RecordBatch>,
@@ -439,7 +560,7 @@ fn split(
 }
 
 /// Rows by slot; classes with few rows share the day's mixed slot.
-fn slots(batches: &[RecordBatch]) -> Vec<(Slot, Vec<(usize, usize)>)> {
+pub(crate) fn slots(batches: &[RecordBatch]) -> Vec<(Slot, Vec<(usize, usize)>)> {
     let mut mixed = std::collections::BTreeMap::<i32, Vec<(usize, usize)>>::new();
     let mut own = Vec::new();
     for (slot, rows) in segment::by_slot(batches) {
@@ -453,16 +574,17 @@ fn slots(batches: &[RecordBatch]) -> Vec<(Slot, Vec<(usize, usize)>)> {
     own
 }
 
-fn absorbed(slot: Slot, rows: u64, files: &[Arc<SegmentFile>]) -> Vec<Arc<SegmentFile>> {
+fn absorbed(slot: Slot, rows: u64, files: &[Arc<SegmentFile>], below: u64) -> Vec<Arc<SegmentFile>> {
     let mut small: Vec<_> = files
         .iter()
-        .filter(|file| file.row.day == slot.day && file.row.class_uid == slot.class_uid && file.row.rows < MERGE_BELOW_ROWS)
+        .filter(|file| file.row.day == slot.day && file.row.class_uid == slot.class_uid && file.row.rows < below)
+        .filter(|file| file.row.rewrites == 0)
         .collect();
     small.sort_by_key(|file| file.row.rows);
     let mut total = rows;
     let mut taken = Vec::new();
     for file in small {
-        if file.row.rows > 2 * total || total >= MERGE_BELOW_ROWS {
+        if file.row.rows > 2 * total || total >= below {
             break;
         }
         total += file.row.rows;
@@ -487,7 +609,7 @@ fn collect_names(batches: &[RecordBatch], names: &mut BTreeSet<String>) {
     }
 }
 
-fn sync_folder(folder: &Path) -> Result<(), Error> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     File::open(folder).and_then(|handle| handle.sync_all()).map_err(Error::io("make durable", folder))
 }
 
@@ -497,7 +619,9 @@ fn remove_orphans(folder: &Path, live: &BTreeSet<&str>) -> Result<(), Error> {
     for day in listed(&folder.join("events"))? {
         for class in listed(&day)? {
             for file in listed(&class)? {
-                let path = file.strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or_default();
+                // What stands beside a segment is known by its name.
+                let segment = if file.extension().is_some_and(|kind| kind == "minutes") { file.with_extension("parquet") } else { file.clone() };
+                let path = segment.strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or_default();
                 if !live.contains(path) {
                     tracing::info!(path, "removing an event file that was never committed");
                     crate::forget::erase(&file).map_err(Error::io("erase", &file))?;

@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{Int32Type, Int64Type, TimestampMicrosecondType},
 };
 use datafusion::{
-    functions_aggregate::expr_fn::count,
+    functions_aggregate::expr_fn::{count, sum},
     logical_expr::lit,
     prelude::{col, ident},
 };
@@ -16,8 +16,9 @@ use jiff::Timestamp;
 use crate::{
     Error, Lake, SearchRequest, answer,
     language::{self, Fields},
+    minutes::{EVENTS, MINUTE_US},
     schema::{BASE, promoted},
-    search::{Running, filtered, slices},
+    search::{Running, filtered, is_counted, slices},
     store::Snapshot,
 };
 
@@ -111,12 +112,17 @@ impl Lake {
         let start = from.map_or(first, Timestamp::as_microsecond);
         let end = to.map_or(last + 1, Timestamp::as_microsecond).max(start + 1);
         let buckets = i64::try_from(buckets.clamp(1, MAX_BUCKETS)).unwrap_or(1);
-        // Whole milliseconds, as the answer says them.
-        let width = ((end - start + buckets - 1) / buckets + 999) / 1000 * 1000;
-        let mut histogram = empty(start, end, width)?;
-        let index = (datafusion::logical_expr::cast(col("time"), arrow::datatypes::DataType::Int64) - lit(start)) / lit(width);
-        let frame = filtered(&session, table, lowered.filter, Some((start, end)))?
-            .aggregate(vec![index.alias("bucket"), col("severity_id")], vec![count(lit(1_i64)).alias("count")])?
+        let (first, width) = grid(start, end, buckets);
+        let mut histogram = empty(first, end, width)?;
+        let index = (datafusion::logical_expr::cast(col("time"), arrow::datatypes::DataType::Int64) - lit(first)) / lit(width);
+        let by_minutes = width % MINUTE_US == 0 && lowered.filter.as_ref().is_none_or(is_counted);
+        let (frame, number) = if by_minutes {
+            (self.counted(&session, &table, lowered.filter.as_ref(), Some((start, end)))?, sum(col(EVENTS)))
+        } else {
+            (filtered(&session, table, lowered.filter, Some((start, end)))?, count(lit(1_i64)))
+        };
+        let frame = frame
+            .aggregate(vec![index.alias("bucket"), col("severity_id")], vec![number.alias("count")])?
             .select(vec![ident("bucket"), ident("severity_id"), ident("count")])?;
         let mut run = Running::start(&session, frame).await?;
         while let Some(batch) = run.next().await? {
@@ -169,6 +175,16 @@ impl Lake {
         }
         Ok(tallies.finish(top.min(100)))
     }
+}
+
+/// Start of the first bucket and width of all: whole minutes once a bucket is wider than that, as counts are kept by the minute, else whole
+/// milliseconds, as the answer says them.
+fn grid(start: i64, end: i64, buckets: i64) -> (i64, i64) {
+    let width = (end.saturating_sub(start).saturating_add(buckets - 1)) / buckets;
+    if width < MINUTE_US {
+        return (start, (width + 999) / 1000 * 1000);
+    }
+    (start.div_euclid(MINUTE_US) * MINUTE_US, width.saturating_add(MINUTE_US - 1) / MINUTE_US * MINUTE_US)
 }
 
 fn shown(name: &str) -> bool {

@@ -1,19 +1,19 @@
 //! The one table `events`: files and unflushed batches of one snapshot, with everything pushed down that can be.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, RecordBatch, UInt64Array},
+    array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array},
     compute::cast,
-    datatypes::{DataType, Schema, SchemaRef},
+    datatypes::{DataType, Int64Type, Schema, SchemaRef},
 };
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
     common::{
-        Column, DFSchema, Result as EngineResult, ScalarValue,
+        Column, DFSchema, DataFusionError, Result as EngineResult, ScalarValue,
         pruning::PruningStatistics,
-        tree_node::{Transformed, TreeNode},
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     datasource::{
         listing::PartitionedFile,
@@ -31,19 +31,24 @@ use datafusion::{
     },
 };
 
+use reeve_record::RecordId;
+
 use crate::{
     RawStore,
     catalog::Bound,
+    functions,
     raw::RawExec,
     schema::{RAW, STORED, TABLE},
     segment::SegmentFile,
     store::Snapshot,
+    texts::{Found, TextSearch, TextTest},
 };
 
 /// Events as of one moment.
 pub(crate) struct EventTable {
     pub(crate) snapshot: Snapshot,
     pub(crate) raw: Arc<dyn RawStore>,
+    pub(crate) texts: Arc<TextSearch>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) url: ObjectStoreUrl,
     pub(crate) threads: usize,
@@ -85,8 +90,10 @@ impl TableProvider for EventTable {
         _: Option<usize>,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..TABLE.fields().len()).collect());
-        let (on_raw, plain): (Vec<Expr>, Vec<Expr>) =
-            filters.iter().cloned().partition(|filter| filter.column_refs().iter().any(|column| column.name == RAW));
+        let (on_raw, mut plain): (Vec<Expr>, Vec<Expr>) = filters.iter().cloned().partition(names_raw);
+        let (on_raw, answered): (Vec<Expr>, Vec<Expr>) =
+            self.find_texts(state, on_raw, &plain).await?.into_iter().partition(names_raw);
+        plain.extend(answered);
         let raw_place = STORED.fields().len();
         if on_raw.is_empty() && !wanted.contains(&raw_place) {
             return self.scan_stored(state, &wanted, &plain);
@@ -107,6 +114,64 @@ impl TableProvider for EventTable {
 }
 
 impl EventTable {
+    /// The same table with other contents, and one tally for both.
+    pub(crate) fn with(&self, snapshot: Snapshot) -> Arc<Self> {
+        Arc::new(Self {
+            snapshot,
+            raw: self.raw.clone(),
+            texts: self.texts.clone(),
+            store: self.store.clone(),
+            url: self.url.clone(),
+            threads: self.threads,
+            tally: self.tally.clone(),
+        })
+    }
+}
+
+fn names_raw(filter: &Expr) -> bool {
+    filter.column_refs().iter().any(|column| column.name == RAW)
+}
+
+impl EventTable {
+    /// The filters with their tests of text answered from the record, where that can be read in order.
+    async fn find_texts(&self, state: &dyn Session, filters: Vec<Expr>, plain: &[Expr]) -> EngineResult<Vec<Expr>> {
+        let mut tests: Vec<Arc<TextTest>> = Vec::new();
+        for filter in &filters {
+            filter.apply(|expr| {
+                let new = functions::text_of(expr).filter(|test| tests.iter().all(|known| known.said != test.said));
+                tests.extend(new.cloned());
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        if tests.is_empty() {
+            return Ok(filters);
+        }
+        let (search, segments) = (self.texts.clone(), self.record_segments(&self.prune(state, plain)?));
+        // Reads files: not on a thread that serves others.
+        let task = tokio::task::spawn_blocking(move || {
+            tests.iter().map(|test| search.find(test, &segments)).collect::<std::io::Result<Vec<_>>>()
+        });
+        let found = task.await.map_err(|error| DataFusionError::Execution(format!("searching the record: {error}")))?;
+        let found: Vec<Arc<Found>> =
+            found.map_err(|error| DataFusionError::External(error.into()))?.into_iter().flatten().map(Arc::new).collect();
+        let answered = |expr: Expr| {
+            let set = functions::text_of(&expr).and_then(|test| found.iter().find(|found| found.test.said == test.said));
+            Ok(set.map(functions::found_test).map_or_else(|| Transformed::no(expr), Transformed::yes))
+        };
+        filters.into_iter().map(|filter| filter.transform_up(answered).map(|filter| filter.data)).collect()
+    }
+
+    /// The segments of the record that events of these files and of memory were read from.
+    fn record_segments(&self, files: &[Arc<SegmentFile>]) -> BTreeSet<u32> {
+        let of_files = files.iter().filter_map(|file| record_range(file));
+        let of_hot = self.snapshot.hot.iter().filter_map(|batch| {
+            let records = batch.column_by_name("record")?.as_primitive_opt::<Int64Type>()?.values();
+            Some((*records.iter().min()?, *records.iter().max()?))
+        });
+        let segment = |packed: i64| RecordId::unpack(packed.cast_unsigned()).segment;
+        of_files.chain(of_hot).flat_map(|(low, high)| segment(low)..=segment(high)).collect()
+    }
+
     /// Files and memory without `raw`; the output has exactly the columns `wanted`.
     fn scan_stored(&self, state: &dyn Session, wanted: &[usize], filters: &[Expr]) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let mut columns = wanted.to_vec();
@@ -118,6 +183,9 @@ impl EventTable {
         let output: Option<Vec<usize>> = (columns.len() > wanted.len()).then(|| (0..wanted.len()).collect());
         let mut parts = Vec::new();
         for (files, filters) in by_filter(self.prune(state, filters)?, filters) {
+            if filters.contains(&lit(false)) {
+                continue;
+            }
             if let Some(scan) = self.scan_files(state, &columns, files)? {
                 parts.push(filtered(state, scan, filters, output.clone())?);
             }
@@ -222,6 +290,7 @@ fn reduced_for(file: &SegmentFile, filter: Expr) -> Expr {
 fn reduce(file: &SegmentFile, expr: Expr) -> Transformed<Expr> {
     let truth = |expr: &Expr| if let Expr::Literal(ScalarValue::Boolean(truth), _) = expr { *truth } else { None };
     let new = match &expr {
+        Expr::ScalarFunction(_) => functions::found_of(&expr).and_then(|found| found_in(file, found)),
         Expr::IsNull(inner) if never_null(file, inner) => Some(lit(false)),
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right })
             if truth(left) == Some(false) || truth(right) == Some(false) =>
@@ -237,6 +306,26 @@ fn reduce(file: &SegmentFile, expr: Expr) -> Transformed<Expr> {
         _ => None,
     };
     new.map_or_else(|| Transformed::no(expr.clone()), Transformed::yes)
+}
+
+/// A cheaper test for this file than [`functions::found_test`], if it has none of the events that need more than a record's id.
+fn found_in(file: &SegmentFile, found: &Arc<Found>) -> Option<Expr> {
+    let (low, high) = record_range(file)?;
+    let any = found.between(low, high)?;
+    let joined = file.row.ranges.get("records").is_none_or(|range| range.nulls != file.row.rows);
+    let chunked = match file.row.ranges.get("decoder").and_then(|range| range.bounds.as_ref()) {
+        Some((Bound::Text(low), Bound::Text(high))) => low.as_str() <= functions::CHUNKED && functions::CHUNKED <= high.as_str(),
+        _ => true,
+    };
+    (!joined && !chunked).then(|| if any { functions::found_record(found) } else { lit(false) })
+}
+
+/// First and last record (packed) that the file's events are named by.
+fn record_range(file: &SegmentFile) -> Option<(i64, i64)> {
+    match file.row.ranges.get("record")?.bounds.as_ref()? {
+        (Bound::Integer(low), Bound::Integer(high)) => Some((*low, *high)),
+        _ => None,
+    }
 }
 
 fn never_null(file: &SegmentFile, expr: &Expr) -> bool {

@@ -1,12 +1,17 @@
-//! Every `cases/lake/search/*.case`: a query and what it must find, asked of unflushed events, of files, and of both.
+//! Every `cases/lake/search/*.case`: a query and what it must find, asked of unflushed events, of files, of both, of files whose records
+//! are sealed and have needle filters, and of files whose raw bytes come from a store that cannot be read in order.
 //! `REEVE_UPDATE_CASES=1` rewrites the expectations; review the diff.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
-use std::{fmt::Write as _, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Write as _,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
 
-use common::{World, ask, identities, read_events};
+use common::{UNORDERED, World, ask, identities, read_events};
 use reeve_lake::{Lake, SearchRequest};
 use reeve_record::RecordId;
 
@@ -25,6 +30,14 @@ async fn cases() {
     both.append(&events[..events.len() / 2]);
     both.lake.flush(ALL).unwrap();
     both.append(&events[events.len() / 2..]);
+    let (indexed, unordered) = (World::new(), World::new());
+    for world in [&indexed, &unordered] {
+        world.append(&events);
+        world.lake.flush(ALL).unwrap();
+    }
+    indexed.raws.1.store(1, Ordering::Relaxed);
+    assert!(indexed.lake.index_raw(&|| true).unwrap().is_some_and(|made| made.records > 0), "filters were made");
+    unordered.raws.1.store(UNORDERED, Ordering::Relaxed);
 
     let mut failures = String::new();
     let mut count = 0;
@@ -35,7 +48,7 @@ async fn cases() {
         let text = std::fs::read_to_string(path).unwrap();
         let (head, expected) = text.split_once("---\n").unwrap_or_else(|| panic!("{}: no --- line", path.display()));
         let found = check(&hot.lake, head).await;
-        for (name, world) in [("flushed", &flushed), ("half flushed", &both)] {
+        for (name, world) in [("flushed", &flushed), ("half flushed", &both), ("indexed", &indexed), ("unordered", &unordered)] {
             let other = check(&world.lake, head).await;
             if other != found {
                 let _ =

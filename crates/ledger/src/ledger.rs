@@ -476,6 +476,15 @@ impl Ledger {
         later.saturating_sub(u64::from(next.index))
     }
 
+    /// How many records a segment has, lost ones included, and whether it is sealed; `None` if there is no such segment.
+    pub fn segment(&self, segment: u32) -> Option<(u32, bool)> {
+        let records = self.inner.segment_records(segment)?;
+        let sealed = (segment as usize) < self.inner.state.read().sealed.len();
+        let end = self.durable_end();
+        // What is written and not yet durable is nobody's to read.
+        Some((if !sealed && segment == end.segment { records.min(end.index) } else { records }, sealed))
+    }
+
     /// Waits until something past `end` is durable, or `timeout`; returns the end then.
     pub fn wait_for(&self, end: RecordId, timeout: Duration) -> RecordId {
         let deadline = Instant::now() + timeout;

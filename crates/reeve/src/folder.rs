@@ -171,12 +171,34 @@ pub(crate) fn engine(paths: &[PathBuf]) -> Result<(Engine, Arc<RuleSet>), Failur
 }
 
 /// Raw bytes for the lake, from the ledger.
-struct LedgerRaw(Arc<Ledger>);
+pub(crate) struct LedgerRaw(pub(crate) Arc<Ledger>);
 
 impl reeve_lake::RawStore for LedgerRaw {
     fn get_many(&self, ids: &[reeve_record::RecordId]) -> std::io::Result<Vec<Option<Bytes>>> {
         let records = self.0.get_many(ids).map_err(std::io::Error::other)?;
         Ok(records.into_iter().map(|record| record.map(|record| record.raw)).collect())
+    }
+
+    fn segment(&self, segment: u32) -> Option<reeve_lake::RawSegment> {
+        self.0.segment(segment).map(|(records, sealed)| reeve_lake::RawSegment { records, sealed })
+    }
+
+    fn stretch(&self, segment: u32, indexes: std::ops::Range<u32>) -> std::io::Result<Vec<(u32, Bytes)>> {
+        let mut found = Vec::with_capacity(indexes.len());
+        let mut next = indexes.start;
+        while next < indexes.end {
+            let max = (indexes.end - next) as usize;
+            let records = self.0.read_from(reeve_record::RecordId { segment, index: next }, max).map_err(std::io::Error::other)?;
+            // What is lost is passed over, into the next segment if need be.
+            let inside = records.into_iter().take_while(|record| record.id.segment == segment && record.id.index < indexes.end);
+            let before = found.len();
+            found.extend(inside.map(|record| (record.id.index, record.raw)));
+            match found.get(before..).and_then(<[_]>::last) {
+                Some((last, _)) => next = last + 1,
+                None => break,
+            }
+        }
+        Ok(found)
     }
 }
 

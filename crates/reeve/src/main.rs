@@ -11,6 +11,7 @@ mod folder;
 mod hold_cmd;
 mod incident_cmd;
 mod ingest;
+mod lake_cmd;
 mod ledger_cmd;
 mod output;
 mod pkcs11;
@@ -88,6 +89,9 @@ enum Command {
     /// Accounts of a data folder
     #[command(subcommand)]
     Access(access_cmd::Command),
+    /// Make events anew from the record, compare them with it, merge their files
+    #[command(subcommand)]
+    Lake(lake_cmd::Command),
     /// Print the HTTP API's description as OpenAPI 3.1 JSON
     #[command(after_help = "Examples:\n  reeve openapi > openapi.json")]
     Openapi,
@@ -129,6 +133,7 @@ fn main() -> ExitCode {
         Command::Retention(command) => exit::of(retention_cmd::run(command)),
         Command::Hold(command) => exit::of(hold_cmd::run(command)),
         Command::Access(command) => exit::of(access_cmd::run(command)),
+        Command::Lake(command) => exit::of(lake_cmd::run(command)),
         Command::Openapi => exit::of(output::text(&reeve_api::openapi_json())),
         Command::Completions { shell } => {
             let mut script = Vec::new();

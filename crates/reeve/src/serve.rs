@@ -4,6 +4,7 @@ mod deliveries;
 mod keep;
 pub(crate) mod reading;
 mod scrub;
+mod upkeep;
 
 use std::{
     collections::BTreeMap,
@@ -35,6 +36,7 @@ use self::{
     keep::{LedgerKeeper, Space},
     reading::{Progress, Reading},
     scrub::Scrub,
+    upkeep::Upkeep,
 };
 use crate::{
     completeness_cmd::Place,
@@ -153,11 +155,9 @@ impl Server {
         let (flag, space) = (stop.clone(), self.space.clone());
         let thread =
             std::thread::Builder::new().name("reading".to_owned()).spawn(move || reading.run(&flag, || space.is_tight()));
-        Ok(ReadingThread {
-            thread: thread.map_err(|error| Failure::new(USAGE, format!("cannot start a thread: {error}")))?,
-            stop,
-            progress,
-        })
+        let failed = |error: std::io::Error| Failure::new(USAGE, format!("cannot start a thread: {error}"));
+        let upkeep = Upkeep::new(folder.lake.clone(), progress.clone(), self.space.clone()).start().map_err(failed)?;
+        Ok(ReadingThread { thread: thread.map_err(failed)?, upkeep, stop, progress })
     }
 
     async fn open(&mut self, progress: Arc<Progress>) -> Result<(), Failure> {
@@ -295,7 +295,12 @@ impl Server {
         let finish = tokio::task::spawn_blocking(move || {
             deliveries::save(&numbered);
             losses.tell();
+            let (upkeep, stop_upkeep) = reading.upkeep;
+            stop_upkeep.store(true, Relaxed);
             reading.stop.store(true, Relaxed);
+            if upkeep.join().is_err() {
+                tracing::error!("the lake's upkeep panicked; what it worked on stays as it was");
+            }
             if reading.thread.join().is_err() {
                 tracing::error!("the reading panicked; it will be made again from the record at the next start");
             }
@@ -316,6 +321,7 @@ struct ReadingThread {
     progress: Arc<Progress>,
     thread: std::thread::JoinHandle<()>,
     stop: Arc<AtomicBool>,
+    upkeep: (std::thread::JoinHandle<()>, Arc<AtomicBool>),
 }
 
 /// On the first start an administrator is made; the password is in a file that only its owner can read.

@@ -23,9 +23,13 @@ use super::{
 use crate::{
     Error,
     functions::{self, Limit, Matcher},
+    minutes::{EVENTS, MINUTE_US},
+    needles::Grams,
     promoted::Kind,
     rows,
     schema::timestamp,
+    search::is_counted,
+    texts::TextTest,
 };
 
 /// What comes out of a query.
@@ -85,11 +89,40 @@ pub(crate) fn lower_search(search: &Search, fields: &Fields<'_>) -> Result<Optio
 
 impl Lowered {
     /// Applies the commands to filtered events.
-    pub(crate) fn apply(&self, mut frame: DataFrame, fields: &Fields<'_>) -> Result<DataFrame, Error> {
+    pub(crate) fn apply(&self, frame: DataFrame, fields: &Fields<'_>) -> Result<DataFrame, Error> {
+        self.apply_in(frame, Scope::Events(fields))
+    }
+
+    /// Applies the commands to events told as counts; [`Lowered::is_counted`] has said that this can be done.
+    pub(crate) fn apply_to_counts(&self, frame: DataFrame, fields: &Fields<'_>) -> Result<DataFrame, Error> {
+        self.apply_in(frame, Scope::Counts(fields))
+    }
+
+    /// Whether conditions and first command need no more than counts by minute, class, severity, status and host.
+    pub(crate) fn is_counted(&self, fields: &Fields<'_>) -> Result<bool, Error> {
+        let scope = Scope::Counts(fields);
+        let plain = |aggregates: &[Aggregate]| aggregates.iter().all(|aggregate| aggregate.field.is_none());
+        let keys: Vec<&Named> = match self.commands.first() {
+            Some(Command::Stats(aggregates, by)) if plain(aggregates) => by.iter().collect(),
+            Some(Command::Timechart { span_us, aggregates, by }) if plain(aggregates) && span_us % MINUTE_US == 0 => {
+                by.iter().collect()
+            }
+            Some(Command::Top { field, by, .. }) => by.iter().chain([field]).collect(),
+            _ => return Ok(false),
+        };
+        for key in keys {
+            if !is_counted(&scope.value(key)?.0) {
+                return Ok(false);
+            }
+        }
+        Ok(self.filter.as_ref().is_none_or(is_counted))
+    }
+
+    fn apply_in(&self, mut frame: DataFrame, first: Scope<'_>) -> Result<DataFrame, Error> {
         let mut on_events = true;
         for command in &self.commands {
             let columns: Vec<String> = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
-            let scope = if on_events { Scope::Events(fields) } else { Scope::Columns(&columns) };
+            let scope = if on_events { first } else { Scope::Columns(&columns) };
             frame = apply(frame, command, &scope)?;
             on_events = on_events && matches!(command, Command::Where(_) | Command::Sort(_) | Command::Head(_));
         }
@@ -98,12 +131,23 @@ impl Lowered {
 }
 
 /// What names mean at a command: fields of events, or columns of the table so far.
+#[derive(Clone, Copy)]
 enum Scope<'a> {
     Events(&'a Fields<'a>),
+    /// Of events told as counts.
+    Counts(&'a Fields<'a>),
     Columns(&'a [String]),
 }
 
 impl Scope<'_> {
+    /// How many rows there are, of events or of what they were made into.
+    fn count(&self) -> Expr {
+        match self {
+            Self::Counts(_) => sum(col(EVENTS)),
+            _ => count(lit(1_i64)),
+        }
+    }
+
     fn column(&self, field: &Named) -> Result<Option<Expr>, Error> {
         let Self::Columns(columns) = self else { return Ok(None) };
         match columns.iter().find(|column| column.eq_ignore_ascii_case(&field.name)) {
@@ -120,7 +164,7 @@ impl Scope<'_> {
         if let Some(column) = self.column(field)? {
             return Ok((column, Kind::Integer));
         }
-        let Self::Events(fields) = self else { return Ok((col("time"), Kind::Timestamp)) };
+        let (Self::Events(fields) | Self::Counts(fields)) = self else { return Ok((col("time"), Kind::Timestamp)) };
         Ok(match fields.resolve(field) {
             Place::Columns { columns, native } => columns_value(&columns, native),
             Place::Native(name) => (functions::field_value(&name), Kind::Text),
@@ -156,14 +200,14 @@ fn condition(search: &Search, scope: &Scope<'_>) -> Result<Expr, Error> {
         // An event without the field is not one whose field has the value.
         Search::Not(inner) => Expr::IsNotTrue(Box::new(condition(inner, scope)?)),
         Search::Text(pattern) => match scope {
-            Scope::Events(_) => text(pattern)?,
+            Scope::Events(_) | Scope::Counts(_) => text(pattern)?,
             Scope::Columns(_) => {
                 return Err(Error::query(pattern.offset, "words are searched in events only: write column:value"));
             }
         },
         Search::Field(field, test) => match scope {
             Scope::Columns(_) => column_test(scope, field, test)?,
-            Scope::Events(fields) => field_condition(fields, field, test)?,
+            Scope::Events(fields) | Scope::Counts(fields) => field_condition(fields, field, test)?,
         },
     })
 }
@@ -190,7 +234,7 @@ fn field_condition(fields: &Fields<'_>, field: &Named, test: &Test) -> Result<Ex
         Place::SeverityName => severity_condition(field, test, fields)?,
         Place::Text => match test {
             Test::Is { value, .. } => text(value)?,
-            Test::Regex(pattern) => functions::event_test(&format!("/{pattern}/"), compile(field.offset, pattern)?),
+            Test::Regex(pattern) => text_pattern(field.offset, pattern)?,
             _ => return Err(Error::query(field.offset, "the raw text can be searched for a word, a phrase or a /pattern/")),
         },
         Place::Columns { columns, native } => {
@@ -427,8 +471,8 @@ fn severity_condition(field: &Named, test: &Test, fields: &Fields<'_>) -> Result
 }
 
 fn text(pattern: &Pattern) -> Result<Expr, Error> {
-    let compiled = match pattern.literal() {
-        Some(text) => functions::needle(text)?,
+    let (compiled, literals) = match pattern.literal() {
+        Some(text) => (functions::needle(text)?, vec![Grams::of(&functions::spellings(text))]),
         None => {
             // Within a word: `pass*d` shall not join two ends of a line.
             let source: String = pattern
@@ -440,10 +484,21 @@ fn text(pattern: &Pattern) -> Result<Expr, Error> {
                     Piece::One => r"\S".to_owned(),
                 })
                 .collect();
-            functions::pattern_of(&source)?
+            let literals = pattern.pieces.iter().filter_map(|piece| {
+                if let Piece::Literal(text) = piece { Some(Grams::of(std::slice::from_ref(text))) } else { None }
+            });
+            (functions::pattern_of(&source)?, literals.collect())
         }
     };
-    Ok(functions::event_test(&format!("{:?}", pattern.pieces), compiled))
+    let spanning = pattern.pieces.iter().any(|piece| matches!(piece, Piece::Literal(text) if text.contains('\n')));
+    Ok(functions::event_test(TextTest { said: format!("{:?}", pattern.pieces), pattern: compiled, literals, spanning }))
+}
+
+/// A pattern somewhere in the text.
+fn text_pattern(offset: usize, pattern: &str) -> Result<Expr, Error> {
+    let said = format!("/{pattern}/");
+    let test = TextTest { said, pattern: compile(offset, pattern)?, literals: Vec::new(), spanning: true };
+    Ok(functions::event_test(test))
 }
 
 fn compile(offset: usize, pattern: &str) -> Result<Regex, Error> {
@@ -598,7 +653,9 @@ fn compute(
     let (plain, numeric) = (format!("#{index}"), format!("#{index} as number"));
     let show = ident(plain.as_str());
     let Some(field) = &aggregate.field else {
-        computed.push(count(lit(1_i64)).alias(plain));
+        computed.push(scope.count().alias(plain));
+        // The sum of nothing is null, the number of nothing is 0.
+        let show = if let Scope::Counts(_) = scope { coalesce(vec![show, lit(0_i64)]) } else { show };
         shown.push(show.alias(aggregate.name.as_str()));
         return Ok(());
     };
@@ -638,7 +695,7 @@ fn top(frame: DataFrame, field: &Named, limit: usize, by: &[Named], rare: bool, 
     let mut keys = by.iter().map(|group| named(scope, group)).collect::<Result<Vec<_>, _>>()?;
     keys.push(named(scope, field)?);
     let counted =
-        frame.aggregate(keys, vec![count(lit(1_i64)).alias("count")])?.filter(ident(field.name.as_str()).is_not_null())?;
+        frame.aggregate(keys, vec![scope.count().alias("count")])?.filter(ident(field.name.as_str()).is_not_null())?;
     // Equal counts in the order of values, so that the same data gives the same list.
     let order = || vec![ident("count").sort(rare, false), ident(field.name.as_str()).sort(true, false)];
     if by.is_empty() {

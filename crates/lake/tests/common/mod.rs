@@ -1,26 +1,54 @@
 //! Events for tests, told in JSON lines, and the naive reading that searches are compared with.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::panic)]
 
-use std::{borrow::Cow, collections::BTreeMap, io, path::Path, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use reeve_decode::{Map, Parsed, Value};
-use reeve_lake::{EventRow, Lake, Options, RawStore, Row, SearchEvent, SearchRequest};
+use reeve_lake::{EventRow, Lake, Options, RawSegment, RawStore, Row, Rows, SearchEvent, SearchRequest};
 use reeve_ocsf::{Event, Observable};
 use reeve_record::{EventTime, RecordId};
 
-/// Raw bytes in memory.
+/// Raw bytes in memory; segments below the number are sealed. [`UNORDERED`] means that they cannot be read in order.
+/// Last, how many records were read in order.
 #[derive(Default)]
-pub struct Raws(pub Mutex<BTreeMap<RecordId, Bytes>>);
+pub struct Raws(pub Mutex<BTreeMap<RecordId, Bytes>>, pub AtomicU32, pub AtomicU32);
+
+pub const UNORDERED: u32 = u32::MAX;
 
 impl RawStore for Raws {
     fn get_many(&self, ids: &[RecordId]) -> io::Result<Vec<Option<Bytes>>> {
         assert!(ids.is_sorted(), "ids are asked for in order");
         let raws = self.0.lock();
         Ok(ids.iter().map(|id| raws.get(id).cloned()).collect())
+    }
+
+    fn segment(&self, segment: u32) -> Option<RawSegment> {
+        let sealed = self.1.load(Ordering::Relaxed);
+        let raws = self.0.lock();
+        let inside = raws.range(RecordId { segment, index: 0 }..=RecordId { segment, index: u32::MAX });
+        let records = inside.last().map(|(id, _)| id.index + 1)?;
+        (sealed != UNORDERED).then_some(RawSegment { records, sealed: segment < sealed })
+    }
+
+    fn stretch(&self, segment: u32, indexes: std::ops::Range<u32>) -> io::Result<Vec<(u32, Bytes)>> {
+        let raws = self.0.lock();
+        let inside = raws.range(RecordId { segment, index: indexes.start }..RecordId { segment, index: indexes.end });
+        let found: Vec<_> = inside.map(|(id, raw)| (id.index, raw.clone())).collect();
+        self.2.fetch_add(found.len() as u32, Ordering::Relaxed);
+        Ok(found)
     }
 }
 
@@ -181,20 +209,25 @@ pub fn open(folder: &Path, raws: &Arc<Raws>) -> Arc<Lake> {
 }
 
 pub fn append(lake: &Lake, events: &[Told]) -> Result<(), reeve_lake::Error> {
+    lake.append_rows(gathered(events))
+}
+
+pub fn gathered(events: &[Told]) -> Rows {
     let parsed: Vec<_> = events.iter().map(Told::parsed).collect();
     let mapped: Vec<_> = events.iter().map(Told::event).collect();
     let ids: Vec<_> = events.iter().map(Told::ids).collect();
-    let rows: Vec<Row<'_>> = (0..events.len())
-        .map(|index| Row {
+    let mut rows = Rows::with_capacity(events.len());
+    for index in 0..events.len() {
+        rows.push(&Row {
             records: &ids[index],
             part: events[index].part,
             received_at: RECEIVED.parse().unwrap(),
             source: &events[index].source,
             parsed: &parsed[index],
             event: &mapped[index],
-        })
-        .collect();
-    lake.append(&rows)
+        });
+    }
+    rows
 }
 
 /// All of an answer.

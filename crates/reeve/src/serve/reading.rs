@@ -2,6 +2,8 @@
 //!
 //! The reading follows the ledger's durable end and keeps nothing of its own that a crash could lose: after a restart it goes on at the
 //! lake's read position. Events past that position are made again, and findings are known by rule, record and part, so nothing doubles.
+mod again;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -21,6 +23,8 @@ use reeve_detect::{Correlator, Engine, Evidence, Finding, Hit, Scratch};
 use reeve_lake::{Lake, Row, Rows};
 use reeve_ledger::{Ledger, StoredRecord};
 use reeve_record::{RecordId, Transport};
+
+pub(crate) use again::read_again;
 
 /// Where findings go.
 pub(crate) trait Findings: Send + Sync {
