@@ -26,9 +26,10 @@ pub fn test(flags: &[&str]) -> Done {
     console()?;
     step("build the workspace and its tests", &mut cargo(&["test", "--workspace", "--locked", "--no-run", "--quiet"]))?;
     let clients = clients()?;
-    let witness = witness()?;
+    let (witness, readers) = (witness()?, readers()?);
     let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    step("workspace tests", tests.env("REEVE_CLIENTS", &clients).env("REEVE_PYTHON", witness.join("venv/bin/python")))?;
+    tests.env("REEVE_CLIENTS", &clients).env("REEVE_PYTHON", witness.join("venv/bin/python"));
+    step("workspace tests", tests.env("REEVE_READERS", readers.join("venv/bin/python")))?;
     torture::torture(&["--ci"])?;
     demo::demo(&["--check", "--dev"])?;
     end_to_end("debug")
@@ -51,6 +52,16 @@ fn witness() -> Done<PathBuf> {
     if !folder.join("venv/bin/python").exists() {
         let mut install = program("sh", &["witness/install.sh"]);
         step(&format!("install the Python verifier's packages into {}", folder.display()), install.arg(&folder))?;
+    }
+    Ok(folder)
+}
+
+/// The engines that read the lake's Delta table, beside the build.
+fn readers() -> Done<PathBuf> {
+    let folder = target_dir().join("readers");
+    if !folder.join("venv/bin/python").exists() {
+        let mut install = program("sh", &["cases/lake/readers/install.sh"]);
+        step(&format!("install DuckDB and delta-rs into {}", folder.display()), install.arg(&folder))?;
     }
     Ok(folder)
 }
