@@ -1,23 +1,49 @@
 //! Ingest and query rates on generated events: `cargo run --release -p reeve-lake --example lake_rate [EVENTS]`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::{borrow::Cow, io, sync::Arc, time::Instant};
+use std::{
+    borrow::Cow,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Instant,
+};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use jiff::Timestamp;
 use reeve_decode::{Map, Parsed, Value};
-use reeve_lake::{Lake, Options, RawStore, Row, SearchEvent, SearchRequest};
+use reeve_lake::{Lake, Options, RawSegment, RawStore, Row, SearchEvent, SearchRequest};
 use reeve_ocsf::{Event, Observable};
 use reeve_record::{EventTime, RecordId};
 
 const BATCH: u32 = 1000;
 
+/// Raw bytes made as they are asked for: so many records in each sealed segment.
 struct Made;
+
+/// Records of a segment.
+const SEGMENT: u32 = 65_536;
+
+fn id(index: u32) -> RecordId {
+    RecordId { segment: index / SEGMENT, index: index % SEGMENT }
+}
+
+fn index_of(id: RecordId) -> u32 {
+    id.segment * SEGMENT + id.index
+}
 
 impl RawStore for Made {
     fn get_many(&self, ids: &[RecordId]) -> io::Result<Vec<Option<Bytes>>> {
-        Ok(ids.iter().map(|id| Some(Bytes::from(raw(id.index)))).collect())
+        Ok(ids.iter().map(|id| Some(Bytes::from(raw(index_of(*id))))).collect())
+    }
+
+    fn segment(&self, segment: u32) -> Option<RawSegment> {
+        let count = COUNT.load(Ordering::Relaxed);
+        let records = count.saturating_sub(segment * SEGMENT).min(SEGMENT);
+        (records > 0).then_some(RawSegment { records, sealed: true })
     }
 }
 
@@ -101,7 +127,7 @@ fn made(index: u32, base: i64) -> (Parsed<'static>, Event<'static>) {
         ],
         mapping: "bench/1",
     };
-    let id = RecordId { segment: 0, index }.pack();
+    let id = id(index).pack();
     let parsed = Parsed {
         records: vec![id],
         part: 0,
@@ -119,16 +145,28 @@ fn made(index: u32, base: i64) -> (Parsed<'static>, Event<'static>) {
 #[tokio::main]
 async fn main() {
     let count: u32 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(500_000);
+    COUNT.store(count, Ordering::Relaxed);
     let folder = tempfile::tempdir().unwrap();
     let lake = Arc::new(Lake::open(folder.path(), Options::new(Arc::new(Made))).unwrap());
     ingest(&lake, count);
+    compact(&lake);
+    println!("words, every record's bytes made and tested:");
+    for query in NEEDLES {
+        ask(&lake, query).await;
+    }
+    filter(&lake, count);
+    println!("the same with needle filters:");
+    for query in NEEDLES {
+        ask(&lake, query).await;
+    }
+    println!("other questions:");
     for query in [
         "",
         "src_endpoint.ip:10.1.2.3",
         "actor.user.name:user77 device.hostname:srv077*",
         "process.cmd_line:*--job*ff* dst_endpoint.port:443",
         "user:user77",
-        "needle-xK9q",
+        "* | stats count by class_uid",
         "* | stats count by class_uid, dst_endpoint.port",
         "* | top 10 device.hostname",
         "* | timechart span=10m count by class_uid",
@@ -144,12 +182,46 @@ async fn main() {
     println!("sidebar: {} fields of {} events in {} ms", fields.fields.len(), fields.events, start.elapsed().as_millis());
 }
 
+/// One record holds it, none does, and many do.
+const NEEDLES: &[&str] = &["needle-xK9q", "needle-xK9r", "\"10.3.255.255\""];
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+fn compact(lake: &Lake) {
+    let start = Instant::now();
+    let (mut merges, mut rows, mut before, mut after) = (0, 0, 0, 0);
+    while let Some(done) = lake.compact(&|| true).unwrap() {
+        (merges, rows, before, after) = (merges + 1, rows + done.rows, before + done.bytes_before, after + done.bytes_after);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    println!(
+        "{merges} merges: {rows} events in {seconds:.1} s ({:.0} events/s), {before} bytes became {after}; {} files",
+        rows as f64 / seconds,
+        lake.status().segments
+    );
+}
+
+fn filter(lake: &Lake, count: u32) {
+    let start = Instant::now();
+    let (mut bytes, mut raw_bytes) = (0, 0);
+    while let Some(done) = lake.index_raw(&|| true).unwrap() {
+        (bytes, raw_bytes) = (bytes + done.bytes, raw_bytes + done.raw_bytes);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    println!(
+        "needle filters: {:.1} bytes/event ({:.1} % of the raw bytes), {:.0} events/s, making the bytes included",
+        bytes as f64 / f64::from(count),
+        bytes as f64 / raw_bytes as f64 * 100.0,
+        f64::from(count) / seconds
+    );
+}
+
 fn ingest(lake: &Lake, count: u32) {
     let base: i64 = 1_795_219_200_000_000;
     let (mut appending, mut flushing, mut raw_bytes, mut peak) = (0.0, 0.0, 0, 0);
     for start in (0..count).step_by(BATCH as usize) {
         let events: Vec<_> = (start..(start + BATCH).min(count)).map(|index| made(index, base)).collect();
-        let ids: Vec<_> = (start..).take(events.len()).map(|index| [RecordId { segment: 0, index }]).collect();
+        let ids: Vec<_> = (start..).take(events.len()).map(|index| [id(index)]).collect();
         raw_bytes += (start..).take(events.len()).map(|index| raw(index).len()).sum::<usize>();
         let rows: Vec<Row<'_>> = events
             .iter()
@@ -169,7 +241,7 @@ fn ingest(lake: &Lake, count: u32) {
         peak = peak.max(lake.status().hot_bytes);
         if lake.flush_due() || start + BATCH >= count {
             let clock = Instant::now();
-            lake.flush(RecordId { segment: 0, index: (start + BATCH).min(count) }).unwrap();
+            lake.flush(id((start + BATCH).min(count))).unwrap();
             flushing += clock.elapsed().as_secs_f64();
         }
     }

@@ -38,13 +38,7 @@ pub struct Compaction {
 
 impl Default for Compaction {
     fn default() -> Self {
-        Self {
-            carry_rows: 16_384,
-            files: 8,
-            file_bytes: 128 << 20,
-            file_bytes_max: 512 << 20,
-            lease: Duration::from_secs(120),
-        }
+        Self { carry_rows: 16_384, files: 8, file_bytes: 128 << 20, file_bytes_max: 512 << 20, lease: Duration::from_secs(120) }
     }
 }
 
@@ -95,13 +89,11 @@ impl Lake {
         // One at a time with flushes: both change what is live.
         let _one_at_a_time = self.flushing.lock();
         let remove: Vec<String> = merge.inputs.iter().map(|file| file.row.path.clone()).collect();
-        let change = Change {
-            add: std::slice::from_ref(&row),
-            remove: &remove,
-            lease: Some((lease, &self.holder)),
-            ..Change::default()
-        };
-        let written = self.step(FlushStep::MergeWritten);
+        let change =
+            Change { add: std::slice::from_ref(&row), remove: &remove, lease: Some((lease, &self.holder)), ..Change::default() };
+        // Writing and waiting took their time: a lease that ran out and that nobody took is ours again.
+        let held = self.catalog.lease(lease, &self.holder, self.options.compaction.lease).map(drop);
+        let written = held.and_then(|()| self.step(FlushStep::MergeWritten));
         let told = written.and_then(|()| self.catalog.commit(&change)).and_then(|()| self.step(FlushStep::MergeCommitted));
         if let Err(error) = told {
             // Whether it happened after all, the catalog knows.

@@ -135,7 +135,8 @@ impl Table {
         }
         let gone: Vec<String> = self.files.keys().filter(|path| !live.contains_key(*path)).cloned().collect();
         let new: Vec<&String> = live.keys().filter(|path| !self.files.contains_key(*path)).collect();
-        actions.extend(gone.iter().map(|path| json!({ "remove": { "path": path, "deletionTimestamp": now, "dataChange": true } })));
+        actions
+            .extend(gone.iter().map(|path| json!({ "remove": { "path": path, "deletionTimestamp": now, "dataChange": true } })));
         actions.extend(new.iter().filter_map(|path| Some(add(path, &live.get(*path)?.row, now))));
         let done = Published { version: self.next, added: new.len(), removed: gone.len() };
         let published = !actions.is_empty();

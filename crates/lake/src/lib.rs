@@ -43,5 +43,5 @@ pub use rows::{Caps, MAX_FIELDS, MAX_NATIVE_BYTES, MAX_OBSERVABLES, MAX_VALUE_BY
 pub use schema::{RAW, promoted};
 pub use search::{ColumnInfo, Cost, Cursor, Order, SearchEvent, SearchRequest, SearchStream};
 pub use store::{FlushStep, Flushed, Lake, Options, Status};
-pub use texts::{Indexed, RawSegment};
 pub use summary::{Bucket, FieldSummary, FieldsSummary, Histogram, ValueCount};
+pub use texts::{Indexed, RawSegment};

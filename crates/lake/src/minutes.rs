@@ -10,9 +10,7 @@ use std::{
 };
 
 use arrow::{
-    array::{
-        Array, AsArray, Int32Builder, Int64Builder, RecordBatch, StringViewBuilder, TimestampMicrosecondBuilder,
-    },
+    array::{Array, AsArray, Int32Builder, Int64Builder, RecordBatch, StringViewBuilder, TimestampMicrosecondBuilder},
     compute::filter_record_batch,
     datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimestampMicrosecondType},
 };

@@ -336,13 +336,8 @@ impl Lake {
     fn commit(&self, written: Written<'_>, read_through: RecordId) -> Result<Flushed, Error> {
         let remove: Vec<String> = written.remove.iter().map(|file| file.row.path.clone()).collect();
         let position = read_through.max(self.read_through());
-        let change = Change {
-            add: &written.add,
-            remove: &remove,
-            read_through: Some(position),
-            names: &written.names,
-            lease: None,
-        };
+        let change =
+            Change { add: &written.add, remove: &remove, read_through: Some(position), names: &written.names, lease: None };
         let unchanged = self.step(FlushStep::BeforeCommit).and_then(|()| self.catalog.commit(&change));
         if let Err(error) = unchanged {
             self.state.write().hot.unseal();
@@ -620,7 +615,11 @@ fn remove_orphans(folder: &Path, live: &BTreeSet<&str>) -> Result<(), Error> {
         for class in listed(&day)? {
             for file in listed(&class)? {
                 // What stands beside a segment is known by its name.
-                let segment = if file.extension().is_some_and(|kind| kind == "minutes") { file.with_extension("parquet") } else { file.clone() };
+                let segment = if file.extension().is_some_and(|kind| kind == "minutes") {
+                    file.with_extension("parquet")
+                } else {
+                    file.clone()
+                };
                 let path = segment.strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or_default();
                 if !live.contains(path) {
                     tracing::info!(path, "removing an event file that was never committed");

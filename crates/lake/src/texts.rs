@@ -228,7 +228,13 @@ const STRETCH: u32 = 512;
 
 impl TextSearch {
     pub(crate) fn new(raw: Arc<dyn RawStore>, folder: PathBuf, threads: usize) -> Self {
-        Self { raw, folder, threads, known: Mutex::new(LruCache::new(NonZeroUsize::MIN.saturating_add(KNOWN_MAX - 1))), next: AtomicU32::new(0) }
+        Self {
+            raw,
+            folder,
+            threads,
+            known: Mutex::new(LruCache::new(NonZeroUsize::MIN.saturating_add(KNOWN_MAX - 1))),
+            next: AtomicU32::new(0),
+        }
     }
 
     /// The records of these segments that pass the test; `None` if the store of raw bytes cannot be read in order.
@@ -250,7 +256,8 @@ impl TextSearch {
         std::thread::scope(|scope| {
             let running: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let own = work();
-            let others = running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))));
+            let others =
+                running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))));
             for part in std::iter::once(own).chain(others) {
                 all.extend(part?);
             }
@@ -289,11 +296,8 @@ impl TextSearch {
 
     /// The stretches of a segment that may hold the text.
     fn candidates(&self, test: &TextTest, segment: u32, info: &RawSegment) -> Vec<std::ops::Range<u32>> {
-        let filters = if info.sealed && !test.literals.is_empty() {
-            needles::load(&self.folder, segment, info.records)
-        } else {
-            None
-        };
+        let filters =
+            if info.sealed && !test.literals.is_empty() { needles::load(&self.folder, segment, info.records) } else { None };
         match filters {
             Some(needles) => needles.candidates(&test.literals).collect(),
             None => (0..info.records)

@@ -27,6 +27,7 @@ use reeve_record::RecordId;
 fn told(index: u32) -> Told {
     let seed = index.wrapping_mul(2_654_435_761) >> 7;
     let host = ["web01", "DC01", "db02", "edge"][seed as usize / 4 % 4];
+    let class_uid = [1007, 3002][seed as usize % 2];
     let mut attributes = serde_json::json!({"user.name": format!("user{}", seed % 11), "process.pid": seed % 5000});
     if host != "edge" {
         attributes["device.hostname"] = host.into();
@@ -34,7 +35,7 @@ fn told(index: u32) -> Told {
     let json = serde_json::json!({
         "record": format!("0-{index}"),
         "time": format!("2026-11-{}T{:02}:{:02}:{:02}Z", 19 + seed / 16 % 2, seed % 24, seed / 5 % 60, seed / 7 % 60),
-        "class_uid": [1007, 3002][seed as usize % 2],
+        "class_uid": class_uid,
         "severity_id": 1 + seed % 5,
         "source": host,
         "attributes": attributes,
@@ -54,7 +55,7 @@ fn id(index: u32) -> RecordId {
 
 /// Every flush leaves its files, and three of them are enough to merge.
 fn rules() -> Compaction {
-    Compaction { carry_rows: 0, files: 3, lease: Duration::from_millis(400), ..Compaction::default() }
+    Compaction { carry_rows: 0, files: 3, lease: Duration::from_secs(10), ..Compaction::default() }
 }
 
 fn options(raws: &Arc<Raws>) -> Options {
@@ -85,8 +86,10 @@ fn filled_with(flushes: u32, events: u32) -> World {
 async fn rows(lake: &Arc<Lake>) -> BTreeMap<String, serde_json::Value> {
     let answer = ask(lake, SearchRequest { native: true, ..SearchRequest::default() }).await.unwrap();
     let count = answer.events.len();
-    let rows: BTreeMap<_, _> =
-        identities(&answer.events).into_iter().zip(answer.events.iter().map(|event| serde_json::to_value(event).unwrap())).collect();
+    let rows: BTreeMap<_, _> = identities(&answer.events)
+        .into_iter()
+        .zip(answer.events.iter().map(|event| serde_json::to_value(event).unwrap()))
+        .collect();
     assert_eq!(rows.len(), count, "no event twice");
     rows
 }
@@ -361,11 +364,18 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(300 + u64::from(cycle) * 131 % 700));
+        // Once it flushes again, at any moment of what it does then.
+        let told = || std::fs::read_to_string(folder.path().join("told")).ok().and_then(|text| text.trim().parse::<u32>().ok());
+        for _ in 0..6000 {
+            if told().is_some_and(|told| told > flushed) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(u64::from(cycle) * 131 % 700));
         child.kill().unwrap();
         child.wait().unwrap();
-        let told = std::fs::read_to_string(folder.path().join("told")).unwrap_or_default();
-        let told: u32 = told.trim().parse().unwrap_or(0);
+        let told = told().unwrap_or(0);
         let raws = Arc::new(Raws::default());
         let lake = open(folder.path(), &raws);
         let position = lake.read_through().index;
@@ -373,6 +383,7 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let rows = runtime.block_on(rows(&lake));
         assert_eq!(rows.len(), position as usize, "cycle {cycle}: each event before the position, once");
+        assert!(position > flushed, "cycle {cycle}: it flushed before it was killed");
         flushed = position;
         let (live, _) = SqliteCatalog::open(&folder.path().join("lake/catalog.sqlite")).unwrap().load().unwrap();
         assert_eq!(files(&folder.path().join("lake/events")).len(), live.len(), "cycle {cycle}: no file is left over");

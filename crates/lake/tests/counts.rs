@@ -19,9 +19,10 @@ fn told(index: u32) -> Told {
     if seed % 5 > 0 {
         attributes["device.hostname"] = ["web01", "DC01"][seed as usize % 2].into();
     }
+    let class_uid = [1007, 3002, 3002, 3002][seed as usize / 3 % 4];
     let json = serde_json::json!({
         "record": format!("0-{index}"), "time": Timestamp::from_millisecond(base.as_millisecond() + i64::from(index) * 250).unwrap(),
-        "class_uid": [1007, 3002, 3002, 3002][seed as usize / 3 % 4], "severity_id": 1 + seed % 2, "attributes": attributes,
+        "class_uid": class_uid, "severity_id": 1 + seed % 2, "attributes": attributes,
         "status_id": if seed % 3 == 0 { None } else { Some(seed % 3) }, "raw": format!("event {index}"),
     });
     serde_json::from_value(json).unwrap()
@@ -47,15 +48,30 @@ fn world() -> World {
 /// Query, and the same in SQL over events.
 const PAIRS: &[(&str, &str)] = &[
     ("* | stats count", "SELECT count(*) FROM events"),
-    ("* | stats count, count by class_uid", "SELECT class_uid, count(*), count(*) FROM events GROUP BY 1"),
+    ("* | stats count as a, count as b by class_uid", "SELECT class_uid, count(*) AS a, count(*) AS b FROM events GROUP BY 1"),
     ("* | stats count by device.hostname, status_id", "SELECT device_hostname, status_id, count(*) FROM events GROUP BY 1, 2"),
-    ("class_uid:3002 severity_id:2 | stats count by device.hostname", "SELECT device_hostname, count(*) FROM events WHERE class_uid = 3002 AND severity_id = 2 GROUP BY 1"),
-    ("NOT device.hostname:web* | stats count by severity_id", "SELECT severity_id, count(*) FROM events WHERE device_hostname NOT LIKE 'web%' OR device_hostname IS NULL GROUP BY 1"),
+    (
+        "class_uid:3002 severity_id:2 | stats count by device.hostname",
+        "SELECT device_hostname, count(*) FROM events WHERE class_uid = 3002 AND severity_id = 2 GROUP BY 1",
+    ),
+    (
+        "NOT device.hostname:web* | stats count by severity_id",
+        "SELECT severity_id, count(*) FROM events WHERE device_hostname NOT LIKE 'web%' OR device_hostname IS NULL GROUP BY 1",
+    ),
     ("class_uid:4711 | stats count", "SELECT count(*) FROM events WHERE class_uid = 4711"),
-    ("* | timechart span=5m count by class_uid", "SELECT date_bin(INTERVAL '5 minutes', time), class_uid, count(*) FROM events GROUP BY 1, 2"),
+    (
+        "* | timechart span=5m count by class_uid",
+        "SELECT date_bin(INTERVAL '5 minutes', time), class_uid, count(*) FROM events GROUP BY 1, 2",
+    ),
     ("* | timechart span=1m count", "SELECT date_bin(INTERVAL '1 minute', time), count(*) FROM events GROUP BY 1"),
-    ("* | top 2 device.hostname", "SELECT device_hostname, count(*) FROM events WHERE device_hostname IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 2"),
-    ("* | top 1 severity_id by class_uid", "SELECT class_uid, severity_id, n FROM (SELECT class_uid, severity_id, count(*) AS n, row_number() OVER (PARTITION BY class_uid ORDER BY count(*) DESC, severity_id) AS r FROM events GROUP BY 1, 2) WHERE r = 1"),
+    (
+        "* | top 2 device.hostname",
+        "SELECT device_hostname, count(*) FROM events WHERE device_hostname IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 2",
+    ),
+    (
+        "* | top 1 severity_id by class_uid",
+        "SELECT class_uid, severity_id, n FROM (SELECT class_uid, severity_id, count(*) AS n, row_number() OVER (PARTITION BY class_uid ORDER BY count(*) DESC, severity_id) AS r FROM events GROUP BY 1, 2) WHERE r = 1",
+    ),
     // Not answered from counts, and the same all the same.
     ("* | timechart span=90s count", "SELECT date_bin(INTERVAL '90 seconds', time), count(*) FROM events GROUP BY 1"),
     ("* | stats count by user.name", "SELECT user_name, count(*) FROM events GROUP BY 1"),
@@ -136,7 +152,9 @@ async fn histograms_add_up() {
     let world = world();
     for range in RANGES {
         let at = |text: Option<&str>| text.map(|text| text.parse::<Timestamp>().unwrap());
-        for (query, sql) in [("", "SELECT count(*) FROM events"), ("class_uid:1007", "SELECT count(*) FROM events WHERE class_uid = 1007")] {
+        for (query, sql) in
+            [("", "SELECT count(*) FROM events"), ("class_uid:1007", "SELECT count(*) FROM events WHERE class_uid = 1007")]
+        {
             for buckets in [1, 3, 7, 60, 500] {
                 let histogram = world.lake.histogram(query, at(range.0), at(range.1), buckets).await.unwrap();
                 let counted = rows(&world.lake, sql, true, *range).await;

@@ -88,7 +88,10 @@ fn named(lake: &Path) -> (u64, BTreeSet<String>) {
             let action: Value = serde_json::from_str(line).unwrap();
             if let Some(path) = action["add"]["path"].as_str() {
                 assert!(files.insert(path.to_owned()), "{path} is added once");
-                assert_eq!(serde_json::from_str::<Value>(action["add"]["stats"].as_str().unwrap()).unwrap()["numRecords"].as_u64(), Some(rows(&lake.join("events").join(path), &action)));
+                assert_eq!(
+                    serde_json::from_str::<Value>(action["add"]["stats"].as_str().unwrap()).unwrap()["numRecords"].as_u64(),
+                    Some(rows(&lake.join("events").join(path), &action))
+                );
             }
             if let Some(path) = action["remove"]["path"].as_str() {
                 assert!(files.remove(path), "{path} was there");

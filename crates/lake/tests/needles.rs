@@ -31,8 +31,27 @@ impl Random {
 }
 
 const PARTS: &[&str] = &[
-    "user", "Kennwort", "\u{212a}ELVIN", "mi\u{17f}\u{17f}", "ssh-rsa", "10.0.3.77", "C:\\Temp\\a.txt", "Stra\u{df}e", "GET /index.html", "\u{e9}t\u{e9}",
-    "\"quoted\"", "\u{1f512}lock", "AAAA", "aaaa", "0xdeadbeef", "tab\there", " ", "-", "=", "{\"k\":\"v\"}", "\u{130}stanbul",
+    "user",
+    "Kennwort",
+    "\u{212a}ELVIN",
+    "mi\u{17f}\u{17f}",
+    "ssh-rsa",
+    "10.0.3.77",
+    "C:\\Temp\\a.txt",
+    "Stra\u{df}e",
+    "GET /index.html",
+    "\u{e9}t\u{e9}",
+    "\"quoted\"",
+    "\u{1f512}lock",
+    "AAAA",
+    "aaaa",
+    "0xdeadbeef",
+    "tab\there",
+    " ",
+    "-",
+    "=",
+    "{\"k\":\"v\"}",
+    "\u{130}stanbul",
 ];
 
 fn raw(random: &mut Random) -> String {
@@ -98,7 +117,8 @@ async fn filters_hide_nothing_that_matches() {
     let (mut with_hits, mut without) = (0, 0);
     for _ in 0..120 {
         let from = &events[random.below(events.len())];
-        let text = cut(&mut random, if random.below(5) == 0 { from.native["text"].as_str().unwrap() } else { &from.raw });
+        let from_native = random.below(5) == 0;
+        let text = cut(&mut random, if from_native { from.native["text"].as_str().unwrap() } else { &from.raw });
         if text.trim().is_empty() {
             continue;
         }
@@ -131,11 +151,7 @@ fn holding(events: &[Told], folded: &str) -> BTreeSet<String> {
     let text = |event: &Told| {
         if event.decoder == "evtx" { event.native["text"].as_str().unwrap().to_owned() } else { event.raw.clone() }
     };
-    events
-        .iter()
-        .filter(|event| text(event).to_lowercase().contains(folded))
-        .map(|event| format!("{}/0", event.id()))
-        .collect()
+    events.iter().filter(|event| text(event).to_lowercase().contains(folded)).map(|event| format!("{}/0", event.id())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,9 +14,10 @@ use reeve_lake::{FlushStep, Lake, Options, SearchRequest};
 use reeve_record::RecordId;
 
 fn told(index: u32) -> Told {
+    let class_uid = [1007, 3002][index as usize % 2];
     let json = serde_json::json!({
         "record": format!("{}-{}", index / 500, index % 500), "time": format!("2026-11-{}T10:00:{:02}Z", 19 + index % 3, index % 60),
-        "class_uid": [1007, 3002][index as usize % 2], "attributes": {"device.hostname": format!("host{}", index % 4)},
+        "class_uid": class_uid, "attributes": {"device.hostname": format!("host{}", index % 4)},
         "native": {"seq": index}, "raw": format!("event {index}"),
     });
     serde_json::from_value(json).unwrap()

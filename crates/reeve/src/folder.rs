@@ -188,7 +188,8 @@ impl reeve_lake::RawStore for LedgerRaw {
         let mut next = indexes.start;
         while next < indexes.end {
             let max = (indexes.end - next) as usize;
-            let records = self.0.read_from(reeve_record::RecordId { segment, index: next }, max).map_err(std::io::Error::other)?;
+            let records =
+                self.0.read_from(reeve_record::RecordId { segment, index: next }, max).map_err(std::io::Error::other)?;
             // What is lost is passed over, into the next segment if need be.
             let inside = records.into_iter().take_while(|record| record.id.segment == segment && record.id.index < indexes.end);
             let before = found.len();

@@ -121,11 +121,7 @@ fn noted(folder: &Folder, act: &'static str) -> Result<(), Failure> {
 }
 
 /// The segments that hold what was received in the range, by the time of their first record.
-fn records_between(
-    ledger: &Ledger,
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
-) -> Result<(RecordId, RecordId), Failure> {
+fn records_between(ledger: &Ledger, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<(RecordId, RecordId), Failure> {
     let end = ledger.durable_end();
     let mut range = (RecordId::default(), end);
     if from.is_none() && to.is_none() {
@@ -135,7 +131,9 @@ fn records_between(
     for segment in 0..=end.segment {
         let first = RecordId { segment, index: 0 };
         let record = ledger.read_from(first, 1).map_err(|error| Failure::new(UNUSABLE, error))?.into_iter().next();
-        let Some(at) = record.filter(|record| record.id.segment == segment).map(|record| record.receipt.received_at) else { continue };
+        let Some(at) = record.filter(|record| record.id.segment == segment).map(|record| record.receipt.received_at) else {
+            continue;
+        };
         if from.is_some_and(|from| at <= from) && !ended {
             range.0 = first;
         }
@@ -164,7 +162,8 @@ fn check(args: &Check) -> Result<(), Failure> {
     for range in sample(&folder.ledger, folder.lake.read_through(), args.records, seed) {
         let again = Arc::new(fresh(&place, &folder)?);
         records += read_again(&folder.dir, &folder.ledger, &engine, range, &mut |rows| again.append_rows(rows))?;
-        let (kept, made) = runtime.block_on(async { Ok::<_, Failure>((answer(&folder.lake, range).await?, answer(&again, range).await?)) })?;
+        let (kept, made) =
+            runtime.block_on(async { Ok::<_, Failure>((answer(&folder.lake, range).await?, answer(&again, range).await?)) })?;
         events += made.len();
         differ.extend(differences(&kept, &made));
         drop(again);
@@ -185,7 +184,8 @@ fn check(args: &Check) -> Result<(), Failure> {
 /// Another lake over the same record, empty.
 fn fresh(place: &std::path::Path, folder: &Folder) -> Result<Lake, Failure> {
     let _ = std::fs::remove_dir_all(place);
-    Lake::open(place, reeve_lake::Options::new(Arc::new(LedgerRaw(folder.ledger.clone())))).map_err(|error| Failure::new(UNUSABLE, error))
+    Lake::open(place, reeve_lake::Options::new(Arc::new(LedgerRaw(folder.ledger.clone()))))
+        .map_err(|error| Failure::new(UNUSABLE, error))
 }
 
 /// Stretches of records spread over all that was read.
@@ -240,9 +240,12 @@ async fn ask(lake: &Arc<Lake>, query: &str, sql: bool) -> Result<Vec<Vec<Value>>
 
 /// The events that only one has, or that are not the same in both.
 fn differences(kept: &[Vec<Value>], made: &[Vec<Value>]) -> Vec<Value> {
-    let lines = |rows: &[Vec<Value>]| rows.iter().map(|row| Value::from(row.clone()).to_string()).collect::<std::collections::BTreeSet<_>>();
+    let lines = |rows: &[Vec<Value>]| {
+        rows.iter().map(|row| Value::from(row.clone()).to_string()).collect::<std::collections::BTreeSet<_>>()
+    };
     let (kept, made) = (lines(kept), lines(made));
-    let only = |side: &str, line: &String| json!({ "only": side, "event": serde_json::from_str::<Value>(line).unwrap_or_default() });
+    let only =
+        |side: &str, line: &String| json!({ "only": side, "event": serde_json::from_str::<Value>(line).unwrap_or_default() });
     let lake = kept.difference(&made).map(|line| only("lake", line));
     lake.chain(made.difference(&kept).map(|line| only("record", line))).collect()
 }
@@ -251,7 +254,10 @@ fn differences(kept: &[Vec<Value>], made: &[Vec<Value>]) -> Vec<Value> {
 async fn answers_differ(lake: &Arc<Lake>) -> Result<Vec<Value>, Failure> {
     const PAIRS: [(&str, &str); 3] = [
         ("* | stats count by class_uid", "SELECT class_uid, count(*) FROM events GROUP BY 1 ORDER BY 1"),
-        ("* | stats count by severity_id, status_id", "SELECT severity_id, status_id, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2"),
+        (
+            "* | stats count by severity_id, status_id",
+            "SELECT severity_id, status_id, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2",
+        ),
         (
             "* | timechart span=1h count by device.hostname",
             "SELECT date_trunc('hour', time) AS t, device_hostname, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2",

@@ -694,8 +694,7 @@ pub(crate) fn bucket(time: Expr, span_us: i64) -> Expr {
 fn top(frame: DataFrame, field: &Named, limit: usize, by: &[Named], rare: bool, scope: &Scope<'_>) -> Result<DataFrame, Error> {
     let mut keys = by.iter().map(|group| named(scope, group)).collect::<Result<Vec<_>, _>>()?;
     keys.push(named(scope, field)?);
-    let counted =
-        frame.aggregate(keys, vec![scope.count().alias("count")])?.filter(ident(field.name.as_str()).is_not_null())?;
+    let counted = frame.aggregate(keys, vec![scope.count().alias("count")])?.filter(ident(field.name.as_str()).is_not_null())?;
     // Equal counts in the order of values, so that the same data gives the same list.
     let order = || vec![ident("count").sort(rare, false), ident(field.name.as_str()).sort(true, false)];
     if by.is_empty() {

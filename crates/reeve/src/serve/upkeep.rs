@@ -45,17 +45,21 @@ impl Upkeep {
             let worked = !self.space.is_tight() && self.work();
             for _ in 0..if worked { 0 } else { RESTS } {
                 if self.stop.load(Relaxed) {
-                    return;
+                    break;
                 }
                 std::thread::sleep(REST);
             }
         }
+        // The last word: files that this process replaced go when it ends, and the table shall not name them then.
+        self.publish();
     }
 
     /// Shows other engines what is live.
     fn publish(&self) {
         match self.lake.publish() {
-            Ok(Some(done)) => tracing::debug!(version = done.version, added = done.added, removed = done.removed, "Delta table published"),
+            Ok(Some(done)) => {
+                tracing::debug!(version = done.version, added = done.added, removed = done.removed, "Delta table published")
+            }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the Delta table could not be published; other engines see what it was"),
         }
