@@ -292,6 +292,7 @@ impl Server {
         }
         let (ledger, audit) = (self.folder.ledger.clone(), self.folder.access.audit().clone());
         let (numbered, losses, access) = (self.numbered, self.losses, self.folder.access.clone());
+        let lake = self.folder.lake.clone();
         let finish = tokio::task::spawn_blocking(move || {
             deliveries::save(&numbered);
             losses.tell();
@@ -306,6 +307,9 @@ impl Server {
             }
             if let Err(error) = access.own_act("server_stop", serde_json::json!({})) {
                 tracing::warn!(%error, "the stop could not be recorded: it will look like a kill");
+            // Files that this process replaced go when it ends: the table shall not name them then.
+            if let Err(error) = lake.publish() {
+                tracing::warn!(%error, "the Delta table may name files that are gone until the next start");
             }
             for (log, ledger) in [("record", ledger), ("audit", audit)] {
                 if let Err(error) = ledger.seal_now() {

@@ -50,8 +50,6 @@ impl Upkeep {
                 std::thread::sleep(REST);
             }
         }
-        // The last word: files that this process replaced go when it ends, and the table shall not name them then.
-        self.publish();
     }
 
     /// Shows other engines what is live.
