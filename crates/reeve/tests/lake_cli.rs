@@ -8,6 +8,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
 };
 
@@ -99,9 +100,18 @@ fn the_reading_is_made_again() {
     assert_eq!(done["replaced"]["files_broken"], files.len().div_ceil(2), "{done}");
     assert_eq!(events(data.path()), before, "lost files are made anew");
 
-    falsify(&event_files(&data.path().join("lake/events"))[0]);
+    let lied = event_files(&data.path().join("lake/events")).remove(0);
+    falsify(&lied);
     let found = lake("check", data.path(), &["--records", "1000000"], 4);
-    assert!(found["differ"].as_u64() > Some(0), "{found}");
+    assert!(found["first"][0]["unreadable"].as_str().is_some(), "its size tells: {found}");
+    let size = lied.metadata().unwrap().len();
+    let name = lied.strip_prefix(data.path().join("lake")).unwrap().to_str().unwrap().to_owned();
+    let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('UPDATE segments SET bytes = ? WHERE path = ?', sys.argv[2:]); c.commit()";
+    let catalog = data.path().join("lake/catalog.sqlite");
+    let done = Command::new("python3").args(["-c", script]).arg(catalog).args([&size.to_string(), &name]).status().unwrap();
+    assert!(done.success());
+    let found = lake("check", data.path(), &["--records", "1000000"], 4);
+    assert!(found["differ"].as_u64() > Some(0) && found["first"][0]["event"].is_array(), "and so does what it says: {found}");
     lake("rebuild", data.path(), &[], 0);
     assert_eq!(events(data.path()), before);
 }
