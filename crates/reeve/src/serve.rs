@@ -307,6 +307,7 @@ impl Server {
             }
             if let Err(error) = access.own_act("server_stop", serde_json::json!({})) {
                 tracing::warn!(%error, "the stop could not be recorded: it will look like a kill");
+            }
             // Files that this process replaced go when it ends: the table shall not name them then.
             if let Err(error) = lake.publish() {
                 tracing::warn!(%error, "the Delta table may name files that are gone until the next start");
