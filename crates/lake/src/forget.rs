@@ -113,7 +113,11 @@ impl Lake {
     /// Puts a file with only these rows, if any, in the place of another.
     fn put_in_place(&self, file: &Arc<SegmentFile>, batches: &[RecordBatch], kept: Vec<(usize, usize)>) -> Result<(), Error> {
         let slot = Slot { day: file.row.day, class_uid: file.row.class_uid };
-        let add = if kept.is_empty() { Vec::new() } else { vec![SegmentRow { rewrites: file.row.rewrites, ..self.write_file(slot, batches, kept)? }] };
+        let add = if kept.is_empty() {
+            Vec::new()
+        } else {
+            vec![SegmentRow { rewrites: file.row.rewrites, ..self.write_file(slot, batches, kept)? }]
+        };
         let remove = [file.row.path.clone()];
         let change = Change { add: &add, remove: &remove, ..Change::default() };
         self.commit_change(&change)?;
