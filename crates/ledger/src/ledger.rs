@@ -477,7 +477,7 @@ impl Ledger {
     }
 
     /// How many records a segment has, lost ones included, and whether it is sealed; `None` if there is no such segment.
-    pub fn segment(&self, segment: u32) -> Option<(u32, bool)> {
+    pub fn extent(&self, segment: u32) -> Option<(u32, bool)> {
         let records = self.inner.segment_records(segment)?;
         let sealed = (segment as usize) < self.inner.state.read().sealed.len();
         let end = self.durable_end();

@@ -180,7 +180,7 @@ impl reeve_lake::RawStore for LedgerRaw {
     }
 
     fn segment(&self, segment: u32) -> Option<reeve_lake::RawSegment> {
-        self.0.segment(segment).map(|(records, sealed)| reeve_lake::RawSegment { records, sealed })
+        self.0.extent(segment).map(|(records, sealed)| reeve_lake::RawSegment { records, sealed })
     }
 
     fn stretch(&self, segment: u32, indexes: std::ops::Range<u32>) -> std::io::Result<Vec<(u32, Bytes)>> {

@@ -194,7 +194,7 @@ fn fresh(place: &std::path::Path, folder: &Folder) -> Result<Lake, Failure> {
 /// Stretches of records spread over all that was read.
 fn sample(ledger: &Ledger, end: RecordId, records: u32, seed: u64) -> Vec<(RecordId, RecordId)> {
     let counts: Vec<u32> = (0..=end.segment)
-        .map(|segment| if segment == end.segment { end.index } else { ledger.segment(segment).map_or(0, |(records, _)| records) })
+        .map(|segment| if segment == end.segment { end.index } else { ledger.extent(segment).map_or(0, |(records, _)| records) })
         .collect();
     let total: u64 = counts.iter().map(|count| u64::from(*count)).sum();
     let stretches = u64::from(records.div_ceil(STRETCH).max(1));

@@ -67,7 +67,7 @@ fn before(ledger: &Ledger, from: RecordId) -> RecordId {
     while index < left && segment > 0 {
         left -= index;
         segment -= 1;
-        index = ledger.segment(segment).map_or(0, |(records, _)| records);
+        index = ledger.extent(segment).map_or(0, |(records, _)| records);
     }
     RecordId { segment, index: index.saturating_sub(left) }
 }
