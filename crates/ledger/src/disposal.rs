@@ -59,6 +59,9 @@ pub struct RedactedFiles {
     pub salts: FileHash,
 }
 
+/// What a redaction leaves: the files, and the records it took the content of, as (first index, count).
+pub type Redaction = (RedactedFiles, Vec<(u32, u32)>);
+
 /// An entry that says that content of one segment was taken out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DisposalStatement {
@@ -71,7 +74,7 @@ pub struct DisposalStatement {
     /// By whose word.
     pub authority: DisposalAuthority,
     /// What is left of its content: files, and the records redacted as (first index, count); `None`: nothing.
-    pub redaction: Option<(RedactedFiles, Vec<(u32, u32)>)>,
+    pub redaction: Option<Redaction>,
 }
 
 impl DisposalStatement {

@@ -222,7 +222,7 @@ impl Inner {
         statement: &Statement,
         before: Disposed,
         authority: &DisposalAuthority,
-        redactions: Vec<Option<(crate::RedactedFiles, Vec<(u32, u32)>)>>,
+        redactions: Vec<Option<crate::Redaction>>,
     ) -> Result<Disposal, Error> {
         let segment = statement.segment;
         let at = self.log.lock().time(self.options.clock.now());

@@ -47,7 +47,7 @@ pub mod wal;
 
 pub use append::{MAX_RECORD, NewRecord, Ticket};
 pub use disk::{Disk, DiskFile, LockFailure, RealDisk};
-pub use disposal::{DisposalAuthority, DisposalStatement, RedactedFiles};
+pub use disposal::{DisposalAuthority, DisposalStatement, RedactedFiles, Redaction};
 pub use dispose::{Disposal, EventTimes, SegmentStatus};
 pub use env::{Clock, Rng, SystemClock, SystemRng};
 pub use epoch::{EpochStatement, Seal};

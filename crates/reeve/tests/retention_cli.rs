@@ -57,7 +57,7 @@ fn two_people_redact_a_record_and_it_leaves_search_and_alerts_too() {
     let place = data.to_str().unwrap();
     let input = folder.path().join("access.log");
     let other = SCANNER.replace("203.0.113.9", "198.51.100.77").replace("sqlmap/1.7.2#stable", "curl/8.0");
-    write(&input, &format!("{SCANNER}\n{other}\n"));
+    write(&input, format!("{SCANNER}\n{other}\n"));
     reeve(["ingest", input.to_str().unwrap(), "--data", place]).ended(0);
     accounts(place);
     let search = |query: &str| reeve(["search", query, "--data", place]).ended(0).lines().len();

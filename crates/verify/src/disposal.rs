@@ -5,13 +5,16 @@ use crate::{
     text,
 };
 
+/// Segment, map and salts file, and the records whose content is gone.
+type Redaction = ([FileHash; 3], Vec<(u32, u32)>);
+
 /// An entry about the content of one segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Disposal {
     pub(crate) origin: String,
     pub(crate) segment: u32,
-    /// Segment, map and salts file, and the records redacted; `None`: all was destroyed.
-    redaction: Option<([FileHash; 3], Vec<(u32, u32)>)>,
+    /// `None`: all was destroyed.
+    redaction: Option<Redaction>,
 }
 
 impl Disposal {
