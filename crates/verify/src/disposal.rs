@@ -26,9 +26,8 @@ impl Disposal {
         text::time(field("at")?)?;
         let segment = text::number(field("segment")?)?;
         two_people(field("requester")?, field("approver")?)?;
-        for name in ["reason", "authority", "policy"] {
-            field(name).filter(|text| is_plain(text, 1024))?;
-        }
+        let mut told = ["reason", "authority", "policy"].into_iter().map(|name| field(name).filter(|text| is_plain(text, 1024)));
+        told.all(|text| text.is_some()).then_some(())?;
         let mut file = |name: &str| pair(field(name)?, text::number, text::hash);
         let files = if redacts { Some([file("file")?, file("map")?, file("salts")?]) } else { None };
         let redacted = lines.map(|line| pair(text::field(line, "redacted")?, text::number, text::number));
