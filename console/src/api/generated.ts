@@ -633,7 +633,7 @@ export interface components {
             /** @description The latest scrub: when it ended, records recomputed, faults found. */
             last_scrub?: Record<string, never> | null;
             /** @description What is wrong. */
-            problems: components["schemas"]["Problem"][];
+            problems: components["schemas"]["HealthProblem"][];
             /** @description What is in sealed segments under a checkpoint. */
             sealed: components["schemas"]["Sealed"];
             /** @description `ok`; `degraded`: events are taken and something needs attention; `failing`: events are not taken. */
@@ -644,6 +644,17 @@ export interface components {
             version: string;
             /** @description The witnesses, where a policy names some. */
             witnesses: components["schemas"]["Witness"][];
+        };
+        /** @description Something that needs attention. */
+        HealthProblem: {
+            /** @description A stable name. */
+            code: string;
+            /** @description What to do. */
+            hint: string;
+            /** @description How bad it is. */
+            state: components["schemas"]["Condition"];
+            /** @description What is wrong. */
+            what: string;
         };
         /** @description Counts over time. */
         Histogram: {
@@ -761,16 +772,17 @@ export interface components {
          * @enum {string}
          */
         OrderCertainty: "certain" | "likely" | "unknown";
-        /** @description Something that needs attention. */
+        /** @description Something wrong with the bytes of a record. */
         Problem: {
-            /** @description A stable name. */
+            /** @description A stable name, as in `json.depth`. */
             code: string;
-            /** @description What to do. */
-            hint: string;
-            /** @description How bad it is. */
-            state: components["schemas"]["Condition"];
-            /** @description What is wrong. */
-            what: string;
+            /** @description What was found there. */
+            detail: string;
+            /**
+             * Format: int64
+             * @description Byte offset in the record.
+             */
+            offset: number;
         };
         /** @description A process of the incident with what it started. */
         ProcessNode: {

@@ -103,6 +103,7 @@ pub struct Witness {
 
 /// Something that needs attention.
 #[derive(Serialize, ToSchema)]
+#[schema(as = HealthProblem)]
 pub struct Problem {
     /// A stable name.
     code: &'static str,
