@@ -81,6 +81,12 @@ pub(crate) fn by_technique(uid: &str) -> Option<Action> {
     ALL.iter().find(|action| action.technique == uid).copied()
 }
 
+/// Whether a command connects a shell to another machine.
+fn opens_shell(name: &str, cmd: &str) -> bool {
+    let pipes = matches!(name, "nc" | "ncat" | "socat" | "netcat");
+    cmd.contains("/dev/tcp/") || (pipes && (cmd.contains(" -e") || cmd.contains("exec:")))
+}
+
 /// What starting this command means; `None` when it says nothing by itself.
 pub(crate) fn of_command(name: &str, cmd_line: &str) -> Option<Action> {
     let cmd = cmd_line.to_lowercase();
@@ -89,9 +95,7 @@ pub(crate) fn of_command(name: &str, cmd_line: &str) -> Option<Action> {
     let name =
         if name.is_empty() { words.first().map(|word| base(word)).unwrap_or_default() } else { base(&name.to_lowercase()) };
     let shell = is_shell(&name);
-    if cmd.contains("/dev/tcp/")
-        || (matches!(name.as_str(), "nc" | "ncat" | "socat" | "netcat") && (cmd.contains(" -e") || cmd.contains("exec:")))
-    {
+    if opens_shell(&name, &cmd) {
         return Some(REVERSE_SHELL);
     }
     if shell {
