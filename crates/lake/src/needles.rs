@@ -303,7 +303,7 @@ mod tests {
     fn texts_are_found_in_any_case_and_absent_ones_left_out() {
         let needles = made(&["the quick brown fox", "jumps over 10.0.3.77", "\u{212a}elvin \u{17f}pelled"]);
         for there in ["QUICK brown", "0.3.77", "kelvin", "SPELLED", "fox", "brown\u{e9}", ""] {
-            assert_eq!(finds(&needles, there), [0..3], "{there}");
+            assert_eq!(finds(&needles, there), std::slice::from_ref(&(0..3)), "{there}");
         }
         for absent in ["quick-brown", "10.0.4.77", "lazy dog"] {
             assert!(finds(&needles, absent).is_empty(), "{absent}");

@@ -16,14 +16,14 @@ fn told(index: u32) -> Told {
     let seed = index.wrapping_mul(2_654_435_761) >> 7;
     let base: Timestamp = "2026-11-20T23:50:00Z".parse().unwrap();
     let mut attributes = serde_json::json!({"user.name": format!("user{}", seed % 7)});
-    if seed % 5 > 0 {
+    if !seed.is_multiple_of(5) {
         attributes["device.hostname"] = ["web01", "DC01"][seed as usize % 2].into();
     }
     let class_uid = [1007, 3002, 3002, 3002][seed as usize / 3 % 4];
     let json = serde_json::json!({
         "record": format!("0-{index}"), "time": Timestamp::from_millisecond(base.as_millisecond() + i64::from(index) * 250).unwrap(),
         "class_uid": class_uid, "severity_id": 1 + seed % 2, "attributes": attributes,
-        "status_id": if seed % 3 == 0 { None } else { Some(seed % 3) }, "raw": format!("event {index}"),
+        "status_id": if seed.is_multiple_of(3) { None } else { Some(seed % 3) }, "raw": format!("event {index}"),
     });
     serde_json::from_value(json).unwrap()
 }
