@@ -156,7 +156,8 @@ impl Server {
         let thread =
             std::thread::Builder::new().name("reading".to_owned()).spawn(move || reading.run(&flag, || space.is_tight()));
         let failed = |error: std::io::Error| Failure::new(USAGE, format!("cannot start a thread: {error}"));
-        let upkeep = Upkeep::new(folder.lake.clone(), progress.clone(), self.space.clone()).start().map_err(failed)?;
+        let upkeep = Upkeep::new(folder.ledger.clone(), folder.lake.clone(), progress.clone(), self.space.clone());
+        let upkeep = upkeep.start().map_err(failed)?;
         Ok(ReadingThread { thread: thread.map_err(failed)?, upkeep, stop, progress })
     }
 

@@ -40,9 +40,11 @@ pub fn bench(flags: &[&str]) -> Done {
     let load = Load { bodies, sent: Arc::new(AtomicU64::new(0)), rate, clients, length: Duration::from_secs(seconds) };
     let (took, slowest) = load.run(&server.http)?;
     let acknowledged = load.sent.load(Relaxed);
-    let at_end = server.cpu();
-    let read_within = server.wait_until_read(took);
-    server.report(&load, took, slowest, at_end, read_within);
+    let lag = server.lag()?;
+    let read_within = server.wait_until_read(took)?;
+    let read = server.cpu();
+    server.wait_until_idle(took);
+    server.report(&load, took, slowest, lag, read_within, read);
     println!("\nacknowledged {acknowledged} events in {:.1} s", took.as_secs_f64());
     Ok(())
 }
@@ -50,6 +52,7 @@ pub fn bench(flags: &[&str]) -> Done {
 struct Server {
     child: Child,
     http: String,
+    console: String,
 }
 
 impl Server {
@@ -65,16 +68,39 @@ impl Server {
         let stdout = child.stdout.take().ok_or("reeve serve has no standard output")?;
         BufReader::new(stdout).read_line(&mut line).map_err(|error| format!("reeve serve: {error}"))?;
         let ready: Value = serde_json::from_str(&line).map_err(|error| format!("reeve serve is not ready: `{line}`: {error}"))?;
-        let http = ready["listeners"]["http"].as_str().unwrap_or_default().trim_start_matches("http://").to_owned();
-        Ok(Self { child, http })
+        let address = |of: &Value| of.as_str().unwrap_or_default().trim_start_matches("http://").to_owned();
+        Ok(Self { child, http: address(&ready["listeners"]["http"]), console: address(&ready["console"]) })
     }
 
     fn cpu(&self) -> f64 {
         meter::cpu_seconds(self.child.id()).unwrap_or_default()
     }
 
-    /// The reading has caught up when its threads stand still. Gives the seconds from the last acknowledgement.
-    fn wait_until_read(&self, limit: Duration) -> f64 {
+    /// Records that are durable and not read yet, as the server's metrics tell.
+    fn lag(&self) -> Done<u64> {
+        let failed = |error: std::io::Error| format!("the server's metrics: {error}");
+        let mut stream = TcpStream::connect(&self.console).map_err(failed)?;
+        stream.write_all(b"GET /api/v1/metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").map_err(failed)?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).map_err(failed)?;
+        let lag = text.lines().find_map(|line| line.strip_prefix("reeve_reading_lag_records ")?.trim().parse().ok());
+        lag.ok_or_else(|| format!("no reading lag in the server's metrics: {text}"))
+    }
+
+    /// Gives the seconds from now until every durable record is read.
+    fn wait_until_read(&self, limit: Duration) -> Done<f64> {
+        let started = Instant::now();
+        while self.lag()? > 0 {
+            if started.elapsed() > limit * 4 {
+                return Err(format!("{} records are still unread after {:?}", self.lag()?, limit * 4));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(started.elapsed().as_secs_f64())
+    }
+
+    /// Waits until what goes on in the background is done too: the threads stand still.
+    fn wait_until_idle(&self, limit: Duration) {
         let started = Instant::now();
         let mut last = (self.cpu(), Instant::now());
         while last.1.elapsed() < Duration::from_secs(1) && started.elapsed() < limit * 4 {
@@ -84,20 +110,20 @@ impl Server {
                 last = (now, Instant::now());
             }
         }
-        started.elapsed().saturating_sub(last.1.elapsed()).as_secs_f64()
     }
 
-    fn report(&self, load: &Load, took: Duration, slowest: Duration, at_end: f64, read_within: f64) {
+    fn report(&self, load: &Load, took: Duration, slowest: Duration, lag: u64, read_within: f64, read: f64) {
         let events = load.sent.load(Relaxed) as f64;
         let cpu = self.cpu();
         println!("\n| figure | |\n|---|---|");
         println!("| event size, bytes | {:.0} |", load.event_bytes());
         println!("| acknowledged, durable, events/s | {:.0} |", events / took.as_secs_f64());
         println!("| slowest acknowledgement, ms | {:.0} |", slowest.as_secs_f64() * 1e3);
+        println!("| not read yet at the last acknowledgement, events | {lag} |");
         println!("| read and detected through, seconds after the last acknowledgement | {read_within:.1} |");
         println!("| read and detected, events/s over all | {:.0} |", events / (took.as_secs_f64() + read_within));
-        println!("| CPU µs an event, all threads | {:.1} |", cpu * 1e6 / events);
-        println!("| … of it until the last acknowledgement | {:.1} |", at_end * 1e6 / events);
+        println!("| CPU µs an event until all was read | {:.1} |", read * 1e6 / events);
+        println!("| CPU µs an event until nothing was left to do | {:.1} |", cpu * 1e6 / events);
         println!("| peak memory, MiB | {:.0} |", meter::peak(self.child.id()).unwrap_or_default());
         println!("\nCPU by thread, µs an event:");
         let mut threads: Vec<(String, f64)> = meter::by_thread(&self.child).into_iter().collect();

@@ -1,4 +1,4 @@
-//! What the lake needs in the background: files merged, and what is derived from them made. It gives way to the reading.
+//! What the lake needs in the background: files merged, and what is derived from them made, when the reading has nothing better to do with the machine.
 use std::{
     sync::{
         Arc,
@@ -8,11 +8,13 @@ use std::{
 };
 
 use reeve_lake::Lake;
+use reeve_ledger::Ledger;
 
 use super::{keep::Space, reading::Progress};
 
 /// Works on the lake until `stop` turns true.
 pub(crate) struct Upkeep {
+    ledger: Arc<Ledger>,
     lake: Arc<Lake>,
     progress: Arc<Progress>,
     space: Arc<Space>,
@@ -20,9 +22,9 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Upkeep of `lake`, which yields to the reading that `progress` tells of.
-    pub(crate) fn new(lake: Arc<Lake>, progress: Arc<Progress>, space: Arc<Space>) -> Self {
-        Self { lake, progress, space, stop: Arc::new(AtomicBool::new(false)) }
+    /// Upkeep of `lake`, which rests while `space` is tight and waits while the reading, which `progress` tells of, lags behind `ledger`.
+    pub(crate) fn new(ledger: Arc<Ledger>, lake: Arc<Lake>, progress: Arc<Progress>, space: Arc<Space>) -> Self {
+        Self { ledger, lake, progress, space, stop: Arc::new(AtomicBool::new(false)) }
     }
 
     /// Starts the work on a thread of its own; the flag ends it.
@@ -35,6 +37,7 @@ impl Upkeep {
     }
 
     fn run(self) {
+        give_way();
         let mut published: Option<Instant> = None;
         while !self.stop.load(Relaxed) {
             if !self.space.is_tight() && published.is_none_or(|at| at.elapsed() >= PUBLISH_EVERY) {
@@ -98,21 +101,20 @@ impl Upkeep {
         }
     }
 
-    /// Sleeps while the reading is busy, for a bounded time: merging only waits, it does not starve.
+    /// Waits while the reading lags behind, for a bounded time: a merge under way keeps its lease and comes to its end all the same.
     fn go_on(&self) -> bool {
-        let mut before = self.progress.line().records;
-        for _ in 0..YIELDS_MAX {
-            if self.stop.load(Relaxed) {
-                return false;
-            }
-            std::thread::sleep(YIELD);
-            let now = self.progress.line().records;
-            if now.saturating_sub(before) < BUSY_RECORDS {
-                break;
-            }
-            before = now;
+        let until = Instant::now() + WAIT_MAX;
+        while self.ledger.count_from(self.progress.next()) > LAG_MAX && Instant::now() < until && !self.stop.load(Relaxed) {
+            std::thread::sleep(WAIT);
         }
         !self.stop.load(Relaxed) && !self.space.is_tight()
+    }
+}
+
+/// Gives this thread the processor time others leave, so that searches and listeners do not wait for it either.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(LOWEST) {
+        tracing::warn!(%error, "the upkeep of the lake cannot be made to give way; it may slow the reading down");
     }
 }
 
@@ -120,7 +122,9 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(60);
 /// Between two looks for work: `RESTS` times `REST`.
 const RESTS: u32 = 25;
 const REST: Duration = Duration::from_millis(200);
-const YIELD: Duration = Duration::from_millis(2);
-/// Records read within a yield that mean the reading is busy: ten thousand a second.
-const BUSY_RECORDS: u64 = 20;
-const YIELDS_MAX: u32 = 20;
+const WAIT: Duration = Duration::from_millis(50);
+/// A sixth of a merge's lease, so that the lease is renewed in time.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+/// Records; a few tenths of a second of a busy server.
+const LAG_MAX: u64 = 10_000;
+const LOWEST: i32 = 19;
