@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: figures with their commands.
+mod dice;
 mod scan;
 mod serve;
+mod store;
 
 use crate::run::{Done, cargo, program, step, target_dir};
 
@@ -19,6 +21,7 @@ pub fn bench(flags: &[&str]) -> Done {
     match *name {
         "scan" => return scan::bench(rest),
         "serve" => return serve::bench(rest),
+        "store" => return store::bench(rest),
         _ => {}
     }
     let Some((_, package, example)) = PARTS.iter().find(|(part, _, _)| part == name) else { return Err(usage()) };
@@ -40,5 +43,5 @@ pub fn value<'f>(flags: &[&'f str], name: &str) -> Option<&'f str> {
 
 fn usage() -> String {
     let names: Vec<&str> = PARTS.iter().map(|(name, _, _)| *name).collect();
-    format!("usage: cargo xtask bench {}\n{}\n{}", names.join("|"), scan::USAGE, serve::USAGE)
+    format!("usage: cargo xtask bench {}\n{}\n{}\n{}", names.join("|"), scan::USAGE, serve::USAGE, store::USAGE)
 }

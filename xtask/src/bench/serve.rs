@@ -18,7 +18,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    bench::{build, value},
+    bench::{build, dice::Dice, value},
     meter,
     run::{Done, program, reeve, target_dir},
 };
@@ -329,26 +329,6 @@ fn web(dice: &mut Dice) -> String {
 fn pad(line: &mut String, end: &str) {
     let rest = EVENT_BYTES.saturating_sub(line.len() + end.len() + r#","note":"""#.len());
     let _ = write!(line, r#","note":"{}"{end}"#, "lorem ipsum dolor sit amet ".chars().cycle().take(rest).collect::<String>());
-}
-
-/// Steele's and Vigna's SplitMix64: the same events every time.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn of<'a>(&mut self, values: &[&'a str]) -> &'a str {
-        values[self.below(values.len() as u64) as usize]
-    }
 }
 
 const EVENT_BYTES: usize = 600;
