@@ -3,13 +3,14 @@
 use std::{
     fs,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    time::Instant,
 };
 
 use crate::{
     demo,
     run::{Done, cargo, output, program, reeve, root, step, target_dir},
-    tidy, tools, torture,
+    tidy, tools,
 };
 
 /// Everything: tools, console, workspace tests, torture for some minutes, the demo's check, the console in Chromium.
@@ -29,10 +30,47 @@ pub fn test(flags: &[&str]) -> Done {
     let (witness, readers) = (witness()?, readers()?);
     let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     tests.env("REEVE_CLIENTS", &clients).env("REEVE_PYTHON", witness.join("venv/bin/python"));
-    step("workspace tests", tests.env("REEVE_READERS", readers.join("venv/bin/python")))?;
-    torture::torture(&["--ci"])?;
+    let torture = Beside::start("torture --ci", &["torture", "--ci"])?;
+    let tested = step("workspace tests", tests.env("REEVE_READERS", readers.join("venv/bin/python")));
+    // Its table is shown whatever the tests came to.
+    torture.wait().and(tested)?;
     demo::demo(&["--check", "--dev"])?;
     end_to_end("debug")
+}
+
+/// Another `cargo xtask` command on the processor time that others leave.
+struct Beside {
+    what: String,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Beside {
+    fn start(what: &str, words: &[&str]) -> Done<Self> {
+        eprintln!("==> {what}, beside what follows; its output comes after that");
+        let log = target_dir().join(format!("{}.log", words.join("-")));
+        let failed = |error: std::io::Error| format!("{what}: {}: {error}", log.display());
+        let out = fs::File::create(&log).map_err(failed)?;
+        let me = std::env::current_exe().map_err(failed)?;
+        let mut command = program("nice", &["-n", "10"]);
+        command.arg(me).args(words).stdin(Stdio::null()).stderr(out.try_clone().map_err(failed)?).stdout(out);
+        let child = command.spawn().map_err(failed)?;
+        Ok(Self { what: what.to_owned(), log, child })
+    }
+
+    fn wait(mut self) -> Done {
+        let started = Instant::now();
+        let status = self.child.wait().map_err(|error| format!("{}: {error}", self.what))?;
+        eprintln!("{}", fs::read_to_string(&self.log).unwrap_or_default());
+        eprintln!("    {}: {:.1} s longer than what it ran beside", self.what, started.elapsed().as_secs_f64());
+        if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", self.what)) }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
 }
 
 /// The official Python and JavaScript clients that the listeners' tests drive, in a folder of their own beside the build.

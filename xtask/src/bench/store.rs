@@ -124,7 +124,7 @@ fn event(line: &mut String, dice: &mut Dice, at_us: u64, nth: u64, needle: bool)
             );
         }
         _ => {
-            let failed = dice.below(100) < if host % 50 == 0 { 60 } else { 7 };
+            let failed = dice.below(100) < if host.is_multiple_of(50) { 60 } else { 7 };
             head("Security", "Microsoft-Windows-Security-Auditing", if failed { 4625 } else { 4624 });
             let from = address(dice);
             let _ = write!(
@@ -165,10 +165,25 @@ fn process(line: &mut String, dice: &mut Dice, user: u64, clock: &str, token: &s
 
 fn image(nth: u64) -> String {
     const PROGRAMS: [&str; 12] = [
-        "svchost", "explorer", "chrome", "outlook", "winword", "excel", "powershell", "cmd", "msedge", "teams", "onedrive", "agent",
+        "svchost",
+        "explorer",
+        "chrome",
+        "outlook",
+        "winword",
+        "excel",
+        "powershell",
+        "cmd",
+        "msedge",
+        "teams",
+        "onedrive",
+        "agent",
     ];
     let program = PROGRAMS[(nth % 12) as usize];
-    if nth < 12 { format!(r"C:\\Windows\\System32\\{program}.exe") } else { format!(r"C:\\Program Files\\Vendor {}\\{program}-{nth}.exe", nth % 90) }
+    if nth < 12 {
+        format!(r"C:\\Windows\\System32\\{program}.exe")
+    } else {
+        format!(r"C:\\Program Files\\Vendor {}\\{program}-{nth}.exe", nth % 90)
+    }
 }
 
 /// One of 200,000 public addresses, few of them often; one address stands in 37 events.
