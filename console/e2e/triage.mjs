@@ -19,10 +19,18 @@ async function handle(page, status, reason) {
 }
 
 /** From the first alert to its incident; false when there is nothing to start from. */
+/** Reconstructed once: what comes later reads it. */
+let incident;
+
 export async function toIncident(page, url) {
-  if (!(await firstAlert(page, url))) return false;
-  await page.getByRole('button', { name: 'Reconstruct incident' }).click();
-  await page.waitForURL(/\/incidents\/./, { timeout: 60_000 });
+  if (incident) {
+    await page.goto(incident);
+  } else {
+    if (!(await firstAlert(page, url))) return false;
+    await page.getByRole('button', { name: 'Reconstruct incident' }).click();
+    await page.waitForURL(/\/incidents\/./, { timeout: 60_000 });
+    incident = page.url();
+  }
   await page.locator('li.step').first().waitFor();
   return true;
 }
