@@ -18,10 +18,10 @@ async function handle(page, status, reason) {
   await form.getByRole('button', { name: 'Save' }).click();
 }
 
-/** From the first alert to its incident; false when there is nothing to start from. */
 /** Reconstructed once: what comes later reads it. */
 let incident;
 
+/** From the first alert to its incident; false when there is nothing to start from. */
 export async function toIncident(page, url) {
   if (incident) {
     await page.goto(incident);
