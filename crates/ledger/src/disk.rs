@@ -187,8 +187,11 @@ impl DiskFile for RealFile {
     }
 }
 
-/// Reads a whole file, refusing one longer than `limit`.
-pub(crate) fn read_all(disk: &dyn Disk, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+/// Reads a whole file.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] if it is longer than `limit` bytes; else what the disk said.
+pub fn read_all(disk: &dyn Disk, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = disk.open(path)?;
     let length = file.length()?;
     if length > limit {
@@ -227,8 +230,12 @@ pub(crate) fn erase(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Writes a file so that after a crash either the old or the new content is there: temporary file, sync, rename, sync of the folder.
-pub(crate) fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
+/// Writes a file so that after a crash either the old or the new content is there: temporary file (the name with the extension `tmp`), sync, rename, sync of
+/// the folder. `private`: only the owner may read it.
+///
+/// # Errors
+/// What the disk said; either content may be there then.
+pub fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let file = disk.create(&temporary, private)?;
     file.append(bytes)?;

@@ -1,5 +1,5 @@
-//! The seams to time and chance. With [`Disk`](crate::Disk) they are all that the ledger knows of its machine, so that a simulator can
-//! hold all three and replay a run from its seed.
+//! The seams to time and chance. With [`Disk`](crate::Disk) and [`Net`](crate::Net) they are all that the ledger knows of its machine and the world, so that a
+//! simulator can hold all four and replay a run from its seed.
 use std::{
     io,
     path::Path,

@@ -18,7 +18,7 @@ use reeve_record::{Hash, Receipt, RecordId, SaltSecret};
 use serde::Serialize;
 
 use crate::{
-    Error, ForkAuthority, ForkStatement, Net, Policy, RealNet, StampStatus, TimeStamper, WitnessStatus,
+    Asked, Error, ForkAuthority, ForkStatement, Net, Policy, RealNet, StampStatus, TimeStamper, WitnessStatus,
     append::{Committer, NewRecord, Outcome, Queue, Ticket, Turn},
     disk::{Disk, RealDisk, erase},
     disposal::Disposals,
@@ -307,12 +307,12 @@ impl Ledger {
     /// [`Error::Locked`] if another process has it; [`Error::Checkpoint`] or [`Error::Log`] if the main log is not what was signed;
     /// [`Error::Origin`] if it is another log's.
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
-        let (mut ledger, Turns { committer, sealer }) = Self::open_in_turns(dir, options)?;
+        let (mut ledger, Turns { committer, sealer, .. }) = Self::open_in_turns(dir, options)?;
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             let spawned = std::thread::Builder::new().name(name.into()).spawn(body);
             spawned.map_err(|error| Error::io("start a thread for", dir, error))
         };
-        ledger.start_outside()?;
+        ledger.inner.outside.start()?;
         let (sender, ended) = std::sync::mpsc::channel::<Arc<WalSegment>>();
         *ledger.inner.eraser.lock() = Some(sender);
         let inner = ledger.inner.clone();
@@ -356,18 +356,22 @@ impl Ledger {
         });
         let committer = Committer::new(inner.clone(), opened.epoch, next_segment, opened.records_before);
         let sealer = Sealer::new(inner.clone(), opened.last_statement);
-        Ok((Self { inner, threads: Vec::new() }, Turns { committer, sealer }))
+        let turns = Turns { committer, sealer, outside: inner.outside.clone() };
+        let ledger = Self { inner, threads: Vec::new() };
+        ledger.begin_outside()?;
+        Ok((ledger, turns))
     }
 
-    /// Shows the witnesses what this log has before anything new is signed.
-    fn start_outside(&self) -> Result<(), Error> {
+    /// The witnesses are to see what this log has before anything new is signed.
+    fn begin_outside(&self) -> Result<(), Error> {
         let log = self.inner.log.lock();
         let first = match log.checkpoint() {
             Some(last) => last.clone(),
             None => log.empty_checkpoint(self.inner.options.clock.now())?,
         };
         let epoch = log.epochs().current().map(|epoch| epoch.epoch);
-        self.inner.outside.start(first, epoch)
+        self.inner.outside.begin(first, epoch);
+        Ok(())
     }
 
     /// Lets a log go on after a witness saw more than it has, or its epoch's key was lost: the ceremony of `docs/spec/log.md`. The entry it leaves, whose
@@ -567,6 +571,11 @@ impl Ledger {
         self.inner.log.lock().verifier().clone()
     }
 
+    /// Where its bytes go.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        self.inner.disk.clone()
+    }
+
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.inner.dir
@@ -613,10 +622,11 @@ impl Ledger {
     }
 }
 
-/// The two workers of a ledger that was opened without threads.
+/// The workers of a ledger that was opened without threads.
 pub struct Turns {
     committer: Committer,
     sealer: Sealer,
+    outside: Arc<Outside>,
 }
 
 impl Turns {
@@ -634,6 +644,17 @@ impl Turns {
     /// Seals the oldest ended segment; without one, signs the heartbeat checkpoint if that is due. False if nothing was sealed.
     pub fn seal(&mut self) -> bool {
         self.sealer.turn()
+    }
+
+    /// Asks the witness at this place of the policy, from 0, if there is something to ask it and it is due. Its answer counts when it is taken in, so
+    /// whatever may happen meanwhile can.
+    pub fn ask(&mut self, witness: usize) -> Option<Asked> {
+        self.outside.ask_in_turn(witness)
+    }
+
+    /// Asks the time-stamping authorities, if there is something to stamp and it is due; whether there was.
+    pub fn stamp(&mut self) -> bool {
+        self.outside.stamp_in_turn()
     }
 }
 

@@ -46,7 +46,7 @@ pub mod verify; // the independent reader: recompute everything from stored byte
 pub mod wal;
 
 pub use append::{MAX_RECORD, NewRecord, Ticket};
-pub use disk::{Disk, DiskFile, LockFailure, RealDisk};
+pub use disk::{Disk, DiskFile, LockFailure, RealDisk, read_all, write_durably};
 pub use disposal::{DisposalAuthority, DisposalStatement, RedactedFiles, Redaction};
 pub use dispose::{Disposal, EventTimes, SegmentStatus};
 pub use env::{Clock, Rng, SystemClock, SystemRng};
@@ -55,9 +55,9 @@ pub use error::Error;
 pub use fork::{ForkAuthority, ForkStatement};
 pub use hold::{Hold, HoldScope, NewHold, Release};
 pub use ledger::{CheckpointStatus, EpochStatus, Ledger, Options, Recovery, SealedSegment, Status, StoredRecord, Turns};
-pub use net::{Answer, Net, RealNet};
+pub use net::{Answer, Net, RealNet, Request};
 pub use note::{Attested, Checkpoint, ExternalKey, NoteKey, VerifierKey, WitnessKey, open_attested};
-pub use outside::{StampStatus, WitnessStatus, stamp::TimeStamper};
+pub use outside::{Asked, StampStatus, WitnessStatus, stamp::TimeStamper};
 pub use policy::{Policy, PolicyWitness};
 pub use pressure::Priority;
 pub use proof::{ProvenRecord, Trust, prove, prove_on, verify_proof};

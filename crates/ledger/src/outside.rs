@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
+pub use self::witness::Asked;
 use self::{stamp::StampWork, witness::Witness};
 use crate::{
     Clock, Disk, Error, Net, Policy, Rng, TimeStamper,
@@ -116,19 +117,26 @@ impl Outside {
         Ok(Self { log, origin, disk, net, clock, rng, policy, stampers, state, changed: Condvar::new() })
     }
 
+    /// What is shown first: the stored checkpoint, or an empty one; and which epoch goes on.
+    pub(crate) fn begin(&self, first: (Checkpoint, String), epoch: Option<u64>) {
+        let kept = epoch.filter(|_| !self.stampers.is_empty()).and_then(|epoch| self.kept_note(epoch));
+        let mut state = self.state.lock();
+        state.latest = Some(first);
+        state.stamps.begin(self.stampers.len(), kept);
+    }
+
     /// Starts the threads. They are not waited for at the end: they hold neither lock nor key, and after [`Outside::close`] write nothing.
-    pub(crate) fn start(self: &Arc<Self>, first: (Checkpoint, String), epoch: Option<u64>) -> Result<(), Error> {
+    pub(crate) fn start(self: &Arc<Self>) -> Result<(), Error> {
         let mut threads: Vec<(String, Box<dyn FnOnce() + Send>)> = Vec::new();
-        self.state.lock().latest = Some(first);
         for (place, witness) in self.policy.iter().flat_map(Policy::witnesses).enumerate() {
-            if let Some(url) = witness.url.clone() {
+            if witness.url.is_some() {
                 let outside = self.clone();
-                threads.push((format!("witness-{place}"), Box::new(move || outside.run_witness(place, &url))));
+                threads.push((format!("witness-{place}"), Box::new(move || outside.run_witness(place))));
             }
         }
         if !self.stampers.is_empty() {
             let outside = self.clone();
-            threads.push(("time-stamps".into(), Box::new(move || outside.run_stamps(epoch))));
+            threads.push(("time-stamps".into(), Box::new(move || outside.run_stamps())));
         }
         for (name, body) in threads {
             let spawned = std::thread::Builder::new().name(name).spawn(body);

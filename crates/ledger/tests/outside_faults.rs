@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod support;
+#[path = "support/tsa.rs"]
+mod tsa;
 
 use std::{
     path::Path,
@@ -12,7 +14,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signer, SigningKey};
-use reeve_ledger::{Answer, Disk, Ledger, Net, NewRecord, Options, Policy, Status, TimeStamper, VerifyOptions, verify};
+use reeve_ledger::{Answer, Disk, Ledger, Net, NewRecord, Options, Policy, Request, Status, TimeStamper, VerifyOptions, verify};
 use reeve_record::Transport;
 use sha2::{Digest, Sha256};
 use support::{Fault, MemoryDisk, Reboot};
@@ -64,37 +66,12 @@ impl Others {
 }
 
 impl Net for Others {
-    fn post(&self, url: &str, _: &str, body: &[u8], _: u64) -> Result<Answer, String> {
-        if url.contains("tsa") {
-            return Ok(Answer { status: 200, content_type: String::new(), body: stamp(body) });
+    fn post(&self, request: &Request<'_>) -> Result<Answer, String> {
+        if request.url.contains("tsa") {
+            return Ok(Answer { status: 200, content_type: String::new(), body: tsa::stamp(request.body) });
         }
-        Ok(self.cosign(std::str::from_utf8(body).unwrap()))
+        Ok(self.cosign(std::str::from_utf8(request.body).unwrap()))
     }
-}
-
-fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let content = parts.concat();
-    let length = match content.len() {
-        length @ 0..128 => vec![length as u8],
-        length @ 128..256 => vec![0x81, length as u8],
-        length => vec![0x82, (length >> 8) as u8, length as u8],
-    };
-    [&[tag][..], &length, &content].concat()
-}
-
-/// A response to a request of this ledger's, without certificate and signature, which nobody looks at here.
-fn stamp(request: &[u8]) -> Vec<u8> {
-    // Version, imprint (0x33 bytes), nonce, certificate asked for.
-    let (imprint, nonce) = (&request[5..5 + 0x33], &request[5 + 0x33..request.len() - 3]);
-    let oid = |bytes: &[u8]| element(6, &[bytes]);
-    let number = element(2, &[&[1]]);
-    let time = element(0x18, &[b"20990105100001Z"]);
-    let info = element(0x30, &[&number, &oid(&[0x2a, 3]), imprint, &number, &time, nonce]);
-    let tst = oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x01, 0x04]);
-    let inner = element(0x30, &[&tst, &element(0xa0, &[&element(4, &[&info])])]);
-    let signed = element(0x30, &[&element(2, &[&[3]]), &element(0x31, &[]), &inner, &element(0x31, &[])]);
-    let content = element(0x30, &[&oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02]), &element(0xa0, &[&signed])]);
-    element(0x30, &[&element(0x30, &[&element(2, &[&[0]])]), &content])
 }
 
 fn open(disk: &MemoryDisk, others: &Arc<Others>, known: bool) -> Result<Ledger, reeve_ledger::Error> {

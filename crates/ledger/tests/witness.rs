@@ -17,8 +17,8 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use forge::{Forger, ORIGIN, entries_of};
 use reeve_ledger::{
-    Answer, ForkAuthority, Ledger, Net, NewRecord, Options, Policy, RealNet, Report, Status, Trust, VerifierKey, VerifyOptions,
-    prove, verify, verify_proof,
+    Answer, ForkAuthority, Ledger, Net, NewRecord, Options, Policy, RealNet, Report, Request, Status, Trust, VerifierKey,
+    VerifyOptions, prove, verify, verify_proof,
 };
 use reeve_record::{RecordId, Transport};
 use witnesses::{Witness, python};
@@ -286,8 +286,8 @@ struct Liar {
 }
 
 impl Net for Liar {
-    fn post(&self, url: &str, content_type: &str, body: &[u8], limit: u64) -> Result<Answer, String> {
-        (self.answer)(RealNet::default().post(url, content_type, body, limit)?)
+    fn post(&self, request: &Request<'_>) -> Result<Answer, String> {
+        (self.answer)(RealNet::default().post(request)?)
     }
 }
 
@@ -348,7 +348,11 @@ fn the_witness_refuses_what_it_should() {
     drop(ledger);
     let note = fs::read_to_string(house.dir().join("log/checkpoint")).unwrap();
     let url = format!("{}/add-checkpoint", house.witnesses[0].url);
-    let ask = |body: String| RealNet::default().post(&url, "text/plain", body.as_bytes(), 1 << 16).unwrap();
+    let ask = |body: String| {
+        let (headers, patience) = (&[("Content-Type", "text/plain")], Duration::from_secs(10));
+        let request = Request { url: &url, headers, body: body.as_bytes(), limit: 1 << 16, patience };
+        RealNet::default().post(&request).unwrap()
+    };
     let zeros = STANDARD.encode([0; 32]);
     let other = note.replacen("/record\n4\n", "/other\n4\n", 1);
     let flipped = note.replacen("time 2", "time 1", 1);

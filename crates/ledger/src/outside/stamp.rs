@@ -1,8 +1,5 @@
 //! RFC 3161 time-stamps over the first checkpoint of each epoch.
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Duration};
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use reeve_record::Hash;
@@ -13,7 +10,7 @@ use super::{
     der::{BOOLEAN, CONTEXT_0, GENERALIZED_TIME, INTEGER, NULL, OCTETS, OID, Reader, SEQUENCE, SET, element, integer},
 };
 use crate::{
-    Error,
+    Error, Request,
     disk::{read_all, write_durably},
     env::random,
 };
@@ -51,6 +48,11 @@ pub(super) struct StampWork {
     pub(super) wanted: Option<(u64, String)>,
     /// By authority.
     done: Vec<Done>,
+    /// The epoch all authorities have stamped.
+    finished: Option<u64>,
+    /// When to ask again after a failure, by [`Clock::elapsed`](crate::Clock::elapsed).
+    retry: Option<Duration>,
+    pause: Duration,
 }
 
 /// How one authority did.
@@ -63,6 +65,22 @@ struct Done {
 }
 
 impl StampWork {
+    /// `kept`: the epoch that goes on, with its note, which may lack a stamp because a crash came in between.
+    pub(super) fn begin(&mut self, stampers: usize, kept: Option<(u64, String)>) {
+        self.done = vec![Done::default(); stampers];
+        self.wanted = self.wanted.take().or(kept);
+    }
+
+    /// What to stamp at this moment.
+    fn due(&self, elapsed: Duration) -> Option<(u64, String)> {
+        let wanted = self.unfinished().filter(|_| self.retry.is_none_or(|at| at <= elapsed));
+        wanted.cloned()
+    }
+
+    fn unfinished(&self) -> Option<&(u64, String)> {
+        self.wanted.as_ref().filter(|(epoch, _)| !self.done.is_empty() && Some(*epoch) != self.finished)
+    }
+
     pub(super) fn status(&self, stampers: &[TimeStamper]) -> Vec<StampStatus> {
         let known = stampers.iter().enumerate().map(|(place, stamper)| {
             let Done { last, problem } = self.done.get(place).cloned().unwrap_or_default();
@@ -78,39 +96,56 @@ impl StampWork {
 }
 
 impl Outside {
-    /// `epoch`: the one that goes on; its note may lack a stamp because a crash came in between.
-    pub(super) fn run_stamps(&self, epoch: Option<u64>) {
-        let kept = epoch.and_then(|epoch| Some((epoch, read_all(&*self.disk, &self.stamp_path(epoch, "note"), 1 << 16).ok()?)));
-        let kept = kept.and_then(|(epoch, note)| Some((epoch, String::from_utf8(note).ok()?)));
-        {
-            let mut state = self.state.lock();
-            state.stamps.done = vec![Done::default(); self.stampers.len()];
-            state.stamps.wanted = state.stamps.wanted.take().or(kept);
-        }
-        let mut pause = Duration::ZERO;
-        let mut finished = None;
-        while let Some((epoch, note)) = self.next_stamp(finished, pause) {
-            if self.stamp_all(epoch, &note) {
-                (finished, pause) = (Some(epoch), Duration::ZERO);
-            } else {
-                pause = (pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
-            }
+    /// The epoch with the note kept of its first checkpoint.
+    pub(super) fn kept_note(&self, epoch: u64) -> Option<(u64, String)> {
+        let note = read_all(&*self.disk, &self.stamp_path(epoch, "note"), 1 << 16).ok()?;
+        Some((epoch, String::from_utf8(note).ok()?))
+    }
+
+    pub(super) fn run_stamps(&self) {
+        while let Some((epoch, note)) = self.next_stamp() {
+            self.stamp_epoch(epoch, &note);
         }
     }
 
-    /// Waits out the pause, then for an epoch other than `finished`. `None` when the ledger is closed.
-    fn next_stamp(&self, finished: Option<u64>, pause: Duration) -> Option<(u64, String)> {
-        let deadline = Instant::now() + pause;
+    /// Asks all authorities, if there is something to stamp and it is due; whether there was.
+    pub(crate) fn stamp_in_turn(&self) -> bool {
+        let due = {
+            let state = self.state.lock();
+            state.stamps.due(self.clock.elapsed()).filter(|_| !state.closed)
+        };
+        due.is_some_and(|(epoch, note)| {
+            self.stamp_epoch(epoch, &note);
+            true
+        })
+    }
+
+    /// Waits until there is something to stamp. `None` when the ledger is closed.
+    fn next_stamp(&self) -> Option<(u64, String)> {
         let mut state = self.state.lock();
-        while !state.closed && !self.changed.wait_until(&mut state, deadline).timed_out() {}
         loop {
             if state.closed {
                 return None;
             }
-            if let Some(wanted) = state.stamps.wanted.clone().filter(|(epoch, _)| Some(*epoch) != finished) {
-                return Some(wanted);
+            let elapsed = self.clock.elapsed();
+            if let Some(due) = state.stamps.due(elapsed) {
+                return Some(due);
             }
-            self.changed.wait(&mut state);
+            match state.stamps.retry.filter(|_| state.stamps.unfinished().is_some()) {
+                Some(at) => _ = self.changed.wait_for(&mut state, at.saturating_sub(elapsed)),
+                None => self.changed.wait(&mut state),
+            }
+        }
+    }
+
+    fn stamp_epoch(&self, epoch: u64, note: &str) {
+        let all = self.stamp_all(epoch, note);
+        let work = &mut self.state.lock().stamps;
+        if all {
+            (work.finished, work.retry, work.pause) = (Some(epoch), None, Duration::ZERO);
+        } else {
+            work.pause = (work.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
+            work.retry = Some(self.clock.elapsed() + work.pause);
         }
     }
 
@@ -143,7 +178,9 @@ impl Outside {
         self.keep(&self.stamp_path(epoch, "note"), note.as_bytes())?;
         let mut nonce = [0; 8];
         random(&*self.rng, &mut nonce).map_err(|error| error.to_string())?;
-        let answer = self.net.post(&stamper.url, "application/timestamp-query", &request(&hash, &nonce), RESPONSE_MAX)?;
+        let headers = &[("Content-Type", "application/timestamp-query")];
+        let (url, body) = (&stamper.url, &request(&hash, &nonce)[..]);
+        let answer = self.net.post(&Request { url, headers, body, limit: RESPONSE_MAX, patience: PATIENCE })?;
         if answer.status != 200 {
             return Err(format!("it answered {}", answer.status));
         }
@@ -265,6 +302,7 @@ const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x0
 /// 1.2.840.113549.1.9.16.1.4
 const TST_INFO: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x01, 0x04];
 pub(crate) const RESPONSE_MAX: u64 = 256 << 10;
+const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LAST_PAUSE: Duration = Duration::from_secs(300);
 

@@ -1,13 +1,12 @@
 //! Asking a witness for its cosignature: C2SP tlog-witness, `add-checkpoint`.
-use std::time::{Duration, Instant};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{Outside, Round, State};
 use crate::{
-    Error, PolicyWitness,
+    Answer, Error, PolicyWitness, Request,
     main_log::root_of,
-    net::Answer,
     note::Checkpoint,
     text,
     tree::{consistency_path, is_consistent},
@@ -24,8 +23,8 @@ pub(super) struct Witness {
     pub(super) answered: bool,
     /// Round it was done with last, well or not.
     round: u64,
-    /// When to ask again after a failure.
-    retry: Option<Instant>,
+    /// When to ask again after a failure, by [`Clock::elapsed`](crate::Clock::elapsed).
+    retry: Option<Duration>,
     pause: Duration,
 }
 
@@ -49,23 +48,52 @@ enum Outcome {
     Failed(String),
 }
 
+/// A witness was asked; what it said is not taken in yet.
+pub struct Asked {
+    outside: Arc<Outside>,
+    place: usize,
+    job: Job,
+    /// Size that was proven from.
+    known: u64,
+    outcome: Outcome,
+}
+
+impl Asked {
+    /// Takes in what it said. Once the ledger is closed that is nothing any more.
+    pub fn take_in(self) {
+        self.outside.take_outcome(self.place, &self.job, self.known, self.outcome);
+    }
+}
+
 impl Outside {
-    pub(super) fn run_witness(&self, place: usize, url: &str) {
-        let Some(witness) = self.policy.as_ref().and_then(|policy| policy.witnesses().get(place)) else { return };
-        let url = format!("{}/add-checkpoint", url.trim_end_matches('/'));
+    pub(super) fn run_witness(self: &Arc<Self>, place: usize) {
         while let Some(job) = self.next_job(place) {
-            let mut known = job.known;
-            let mut outcome = self.ask(witness, &url, &job, known);
-            // Told once where it stands, it is asked again from there; if that changes meanwhile, somebody else talks to it in our name.
-            if let Outcome::Size(size) = outcome
-                && size <= job.checkpoint.size
-                && size != known
-            {
-                known = size;
-                outcome = self.ask(witness, &url, &job, known);
+            if let Some(asked) = self.ask_for(place, job) {
+                asked.take_in();
             }
-            self.take_outcome(place, &job, known, outcome);
         }
+    }
+
+    /// Asks the witness at this place, if there is something to ask it and it is due.
+    pub(crate) fn ask_in_turn(self: &Arc<Self>, place: usize) -> Option<Asked> {
+        let job = self.ready_job(&mut self.state.lock(), place)?;
+        self.ask_for(place, job)
+    }
+
+    fn ask_for(self: &Arc<Self>, place: usize, job: Job) -> Option<Asked> {
+        let witness = self.policy.as_ref()?.witnesses().get(place)?;
+        let url = format!("{}/add-checkpoint", witness.url.as_ref()?.trim_end_matches('/'));
+        let mut known = job.known;
+        let mut outcome = self.ask(witness, &url, &job, known);
+        // Told once where it stands, it is asked again from there; if that changes meanwhile, somebody else talks to it in our name.
+        if let Outcome::Size(size) = outcome
+            && size <= job.checkpoint.size
+            && size != known
+        {
+            known = size;
+            outcome = self.ask(witness, &url, &job, known);
+        }
+        Some(Asked { outside: self.clone(), place, job, known, outcome })
     }
 
     /// Waits for a round this witness has not done, or may try again. `None` when the ledger is closed.
@@ -75,22 +103,31 @@ impl Outside {
             if state.closed {
                 return None;
             }
-            if start_round(&mut state) {
-                self.changed.notify_all();
+            if let Some(job) = self.ready_job(&mut state, place) {
+                return Some(job);
             }
-            let witness = &state.witnesses[place];
-            let now = Instant::now();
-            if let Some(round) = &state.round
-                && witness.retry.map_or(witness.round < round.number, |at| at <= now)
-            {
-                let (checkpoint, note) = (round.checkpoint.clone(), round.note.clone());
-                return Some(Job { round: round.number, checkpoint, note, known: witness.size });
-            }
-            match witness.retry {
-                Some(at) => _ = self.changed.wait_until(&mut state, at),
+            match state.witnesses[place].retry {
+                Some(at) => _ = self.changed.wait_for(&mut state, at.saturating_sub(self.clock.elapsed())),
                 None => self.changed.wait(&mut state),
             }
         }
+    }
+
+    /// A round this witness has not done, or may try again now.
+    fn ready_job(&self, state: &mut State, place: usize) -> Option<Job> {
+        if state.closed {
+            return None;
+        }
+        if start_round(state) {
+            self.changed.notify_all();
+        }
+        let witness = state.witnesses.get(place)?;
+        let round = state.round.as_ref()?;
+        let is_due = witness.retry.map_or(witness.round < round.number, |at| at <= self.clock.elapsed());
+        let (checkpoint, note) = (round.checkpoint.clone(), round.note.clone());
+        // A witness that had more may have been taken back since: asked from no more than it is shown, it tells where it stands.
+        let known = witness.size.min(checkpoint.size);
+        is_due.then_some(Job { round: round.number, checkpoint, note, known })
     }
 
     fn ask(&self, witness: &PolicyWitness, url: &str, job: &Job, old: u64) -> Outcome {
@@ -98,7 +135,8 @@ impl Outside {
             Ok(body) => body,
             Err(error) => return Outcome::Failed(error.to_string()),
         };
-        match self.net.post(url, "text/plain; charset=utf-8", body.as_bytes(), ANSWER_MAX) {
+        let headers = &[("Content-Type", "text/plain; charset=utf-8")];
+        match self.net.post(&Request { url, headers, body: body.as_bytes(), limit: ANSWER_MAX, patience: PATIENCE }) {
             Ok(answer) => read_answer(witness, &job.note, &answer),
             Err(reason) => Outcome::Failed(reason),
         }
@@ -159,7 +197,7 @@ impl Outside {
         };
         let witness = &mut state.witnesses[place];
         witness.pause = if problem.is_some() { (witness.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE) } else { Duration::ZERO };
-        witness.retry = problem.is_some().then(|| Instant::now() + witness.pause);
+        witness.retry = problem.is_some().then(|| self.clock.elapsed() + witness.pause);
         witness.last_error = problem;
         self.close_round(state);
         self.changed.notify_all();
@@ -222,5 +260,6 @@ fn read_cosignature(witness: &PolicyWitness, note: &str, body: &str) -> Result<O
 }
 
 const ANSWER_MAX: u64 = 64 << 10;
+const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
