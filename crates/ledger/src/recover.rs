@@ -253,14 +253,18 @@ fn take_over_wal(
     let disk = &*options.disk;
     let files = wal_files(disk, dir, state.sealed.len() as u32)?;
     for (n, found) in files.iter().enumerate() {
-        let complete = files.get(n + 1).map(|next| next.header.records_before);
+        let next = files.get(n + 1);
+        // How many records it held is known from the head of the file after it, not from that of a later one.
+        let follows = next.filter(|next| next.header.segment == found.header.segment + 1);
+        let complete = follows.map(|next| next.header.records_before);
         // Segments that should be there by number but have no file: every record of theirs is lost, and how many is known from the next head.
         while state.sealed.len() + state.unsealed.len() < found.header.segment as usize {
             let segment = (state.sealed.len() + state.unsealed.len()) as u32;
             let records = if segment + 1 == found.header.segment { found.header.records_before } else { 0 };
             recovery.damage.push(format!("`{segment:08}.wal` is missing with {records} records"));
             recovery.lost += u64::from(records);
-            replace_missing(options, dir, state, found, segment, records)?;
+            replace_missing(options, dir, state, found, (segment, records, *records_before))?;
+            *records_before = records;
         }
         let path = dir.join("wal").join(&found.name);
         let scan = wal::scan(&*found.file, &found.header, complete).map_err(|error| Error::io("read", &path, error))?;
@@ -272,10 +276,17 @@ fn take_over_wal(
         recovery.torn += scan.torn.map_or(0, |(_, records)| u64::from(records));
         let end = RecordId { segment: found.header.segment, index: scan.places.len() as u32 };
         recovery.unfinished = recovery.unfinished.or(scan.torn.map(|_| end));
-        if scan.places.is_empty() && complete.is_none() {
-            // Nothing was ever acknowledged from it; its number is used again.
-            disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+        if scan.places.is_empty() && next.is_none() {
+            // Nothing was ever acknowledged from it; its number is used again. Where records of the file before it are lost, its head alone knows of them
+            // until they are sealed as lost, and stays.
+            let is_needed = state.unsealed.back().is_some_and(|wal| wal.places.read().iter().any(|place| place.length == 0));
+            if !is_needed {
+                disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+            }
             continue;
+        }
+        if scan.places.is_empty() && complete.is_none() {
+            return Err(uncounted(&path));
         }
         // The last group may be what a failed sync left in the page cache: there to be read, and gone with the power. So what nobody knew to
         // be durable is written anew, without an unfinished group, before it counts as taken over and the next file's head says that it must be there.
@@ -305,25 +316,24 @@ fn replace_missing(
     dir: &Path,
     state: &mut State,
     next: &WalFile,
-    segment: u32,
-    records: u32,
+    (segment, records, records_before): (u32, u32, u32),
 ) -> Result<(), Error> {
     let path = dir.join("wal").join(format!("{segment:08}.wal"));
     if records == 0 {
-        let place = path.display().to_string();
-        return Err(Error::Log {
-            place,
-            reason: "it is missing and nothing says how many records it held: restore it from a copy".into(),
-        });
+        return Err(uncounted(&path));
     }
     let mut header = next.header.clone();
-    header.segment = segment;
-    header.records_before = 0;
+    (header.segment, header.records_before) = (segment, records_before);
     random(&*options.rng, &mut header.file_id)?;
     let wal = WalSegment::create(&*options.disk, path, header)?;
     *wal.places.write() = vec![wal::Place::default(); records as usize];
     state.unsealed.push_back(wal.into());
     Ok(())
+}
+
+fn uncounted(path: &Path) -> Error {
+    let reason = "it is missing and nothing says how many records it held: restore it from a copy";
+    Error::Log { place: path.display().to_string(), reason: reason.into() }
 }
 
 struct WalFile {

@@ -442,17 +442,22 @@ pub(crate) struct WalSegment {
 }
 
 impl WalSegment {
-    /// Makes the file, durable with its name.
+    /// Makes the file, durable with its name. One that was left there because its head was needed stays until then.
     pub(crate) fn create(disk: &dyn Disk, path: PathBuf, header: Header) -> Result<Self, Error> {
-        let made = disk.create(&path, true).and_then(|file| {
+        let is_there = disk.open(&path).is_ok();
+        let first = if is_there { path.with_extension("tmp") } else { path.clone() };
+        let made = disk.create(&first, true).and_then(|file| {
             file.append(&header.encode())?;
             file.sync()?;
+            if is_there {
+                disk.rename(&first, &path)?;
+            }
             disk.sync_dir(path.parent().unwrap_or(&path))?;
             Ok(file)
         });
         let file = made.map_err(|error| {
             // Half a header in the way would only cost the next open a question.
-            let _ = disk.remove(&path);
+            let _ = disk.remove(&first);
             Error::io("create", &path, error)
         })?;
         Ok(Self::new(header, path, file, Vec::new()))

@@ -165,3 +165,51 @@ fn a_callback_gets_the_ids_and_a_closed_ledger_says_so() {
     ledger.submit_with(batch(0, 1), |_| panic!("a caller's mistake"));
     assert_eq!(ledger.append(batch(2, 1)).unwrap()[0].index, 3);
 }
+
+/// Write-ahead files of segments with so many records each, none sealed.
+fn write_ahead(dir: &Path, records: &[u32]) {
+    let (ledger, mut turns) = Ledger::open_in_turns(dir, options()).unwrap();
+    for count in records {
+        ledger.submit_with(batch(0, *count), |told| assert!(told.is_ok()));
+        turns.commit();
+        turns.end_segment();
+    }
+}
+
+/// What an opening says that does not come to sealing.
+fn lost_at_opening(dir: &Path) -> (u64, u64) {
+    let (ledger, _turns) = Ledger::open_in_turns(dir, options()).unwrap();
+    let recovery = ledger.status().recovery;
+    (recovery.records, recovery.lost)
+}
+
+/// The head of the next file is all that knows how many there were, also when the next opening comes before anything is sealed.
+#[test]
+fn a_write_ahead_file_that_is_gone_is_told_at_every_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    write_ahead(dir.path(), &[5, 1]);
+    std::fs::remove_file(dir.path().join("wal/00000000.wal")).unwrap();
+    let next = std::fs::File::options().write(true).open(dir.path().join("wal/00000001.wal")).unwrap();
+    next.set_len(reeve_ledger::wal::HEADER_LENGTH as u64).unwrap();
+    for _ in 0..3 {
+        assert_eq!(lost_at_opening(dir.path()), (0, 5));
+    }
+    let ledger = open(dir.path());
+    let id = ledger.append(batch(9, 1)).unwrap()[0];
+    ledger.seal_now().unwrap();
+    assert_eq!((id.segment, ledger.status().lost_records), (1, 5));
+}
+
+/// Its records are not counted by the head of a file that follows another.
+#[test]
+fn the_file_before_one_that_is_gone_keeps_its_records() {
+    let dir = tempfile::tempdir().unwrap();
+    write_ahead(dir.path(), &[10, 4, 1]);
+    std::fs::remove_file(dir.path().join("wal/00000001.wal")).unwrap();
+    for _ in 0..3 {
+        assert_eq!(lost_at_opening(dir.path()), (11, 4));
+    }
+    let ledger = open(dir.path());
+    ledger.seal_now().unwrap();
+    assert_eq!((read_all(&ledger, 100).len(), ledger.status().lost_records), (11, 4));
+}
