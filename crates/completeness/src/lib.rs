@@ -9,6 +9,7 @@ mod notice; // what Reeve notices about a source
 mod numbered; // deliveries in, receipts out
 mod receipt; // what Reeve signs
 mod scan; // the ledger, read from end to end
+mod send; // the other end: signed, kept, sent until receipted
 mod spelling; // one spelling of numbers, hashes and times
 mod statement; // what is there and what is not
 mod survey; // how a statement is made
@@ -16,8 +17,9 @@ mod survey; // how a statement is made
 pub use delivery::{BODY_MAX, COUNT_MAX, Head, HeadError};
 pub use error::Error;
 pub use notice::Notice;
-pub use numbered::{Numbered, NumberedOptions, Outcome, SourceKey};
+pub use numbered::{Append, Numbered, NumberedOptions, Outcome, SourceKey};
 pub use receipt::{Receipt, ReceiptFault};
+pub use send::{Place, SendError, Sender, SenderOptions, Sent, SpoolError};
 pub use statement::{Down, LedgerLine, ListenerLine, Missing, ServerLine, SourceLine, Span, Statement, Under, check_statement};
 pub use survey::{Query, Reading, survey};
 

@@ -1,8 +1,6 @@
 //! Deliveries in, receipts out. What is known of each source is a projection of the ledger's records.
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    fs::File,
-    io::Write as _,
+    collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -11,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use reeve_ledger::{Attested, Ledger, NewRecord, StoredRecord, VerifierKey};
+use reeve_ledger::{Attested, Ledger, NewRecord, StoredRecord, VerifierKey, read_all, write_durably};
 use reeve_record::{Hash, RecordId, Transport};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +32,9 @@ pub struct SourceKey {
 /// Told of each notice that is a finding, with its record. May hear of one again after a restart.
 pub type Noticed = Box<dyn Fn(RecordId, &Notice) + Send + Sync>;
 
+/// Makes a batch durable, all or nothing, and gives its ids: [`Ledger::append`], or the same in turns that a simulator gives.
+pub type Append = Box<dyn Fn(&Ledger, Vec<NewRecord>) -> Result<Vec<RecordId>, reeve_ledger::Error> + Send + Sync>;
+
 /// What [`Numbered`] is opened with.
 pub struct NumberedOptions {
     /// File with a copy of what is known; made anew where it does not fit.
@@ -50,12 +51,13 @@ pub struct Numbered {
     copy: PathBuf,
     saved: Mutex<RecordId>,
     started: Timestamp,
-    sources: HashMap<String, Registered>,
+    sources: BTreeMap<String, Registered>,
     /// Sources that are not registered any more.
     former: BTreeMap<String, Known>,
     /// Whether the whole ledger was looked at, now or for the copy.
     looked: bool,
     noticed: Noticed,
+    append: Append,
 }
 
 struct Registered {
@@ -135,6 +137,14 @@ impl Numbered {
     /// # Errors
     /// [`Error::Ledger`] if a registration cannot be noted.
     pub fn open(ledger: Arc<Ledger>, options: NumberedOptions) -> Result<Self, Error> {
+        Self::open_with(ledger, options, Box::new(Ledger::append))
+    }
+
+    /// As [`Numbered::open`], with another way to append.
+    ///
+    /// # Errors
+    /// As [`Numbered::open`].
+    pub fn open_with(ledger: Arc<Ledger>, options: NumberedOptions, append: Append) -> Result<Self, Error> {
         let NumberedOptions { copy, sources, noticed } = options;
         let read = read_copy(&copy, &ledger);
         // Where nobody numbers and nobody did, a start need not read the ledger.
@@ -153,7 +163,8 @@ impl Numbered {
             (name, Registered { key, heartbeat, known })
         });
         let sources = registered.collect();
-        let numbered = Self { ledger, copy, saved: Mutex::new(position), started, sources, former: known, looked, noticed };
+        let numbered =
+            Self { ledger, copy, saved: Mutex::new(position), started, sources, former: known, looked, noticed, append };
         numbered.register()?;
         Ok(numbered)
     }
@@ -324,7 +335,7 @@ impl Numbered {
 
     /// Ids of the first and the last record of a batch.
     fn append(&self, batch: Vec<NewRecord>) -> Result<(RecordId, RecordId), Error> {
-        let ids = self.ledger.append(batch)?;
+        let ids = (self.append)(&self.ledger, batch)?;
         match (ids.first(), ids.last()) {
             (Some(first), Some(last)) => Ok((*first, *last)),
             _ => Err(reeve_ledger::Error::Closed.into()),
@@ -368,8 +379,9 @@ impl Numbered {
         let mut sources = self.former.clone();
         sources.extend(self.sources.iter().map(|(name, source)| (name.clone(), source.known.lock().clone())));
         let copy = Copy { format: FORMAT, origin: self.ledger.verifier_key().name().into(), position, sources };
-        write_copy(&self.copy, &copy)
-            .map_err(|error| Error::Copy { path: self.copy.display().to_string(), reason: error.to_string() })?;
+        let bytes = serde_json::to_vec(&copy).map_err(std::io::Error::from);
+        let written = bytes.and_then(|bytes| write_durably(&*self.ledger.disk(), &self.copy, &bytes, false));
+        written.map_err(|error| Error::Copy { path: self.copy.display().to_string(), reason: error.to_string() })?;
         *saved = position;
         Ok(())
     }
@@ -396,21 +408,11 @@ fn project(known: &mut BTreeMap<String, Known>, record: &StoredRecord, noticed: 
 
 /// What is known, and up to which record; `None` where there is no copy that fits the ledger.
 fn read_copy(path: &Path, ledger: &Ledger) -> Option<(BTreeMap<String, Known>, RecordId)> {
-    let copy = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Copy>(&bytes).ok());
+    let copy = read_all(&*ledger.disk(), path, COPY_MAX).ok().and_then(|bytes| serde_json::from_slice::<Copy>(&bytes).ok());
     let fits = |copy: &Copy| {
         copy.format == FORMAT && copy.origin == ledger.verifier_key().name() && copy.position <= ledger.durable_end()
     };
     copy.filter(fits).map(|copy| (copy.sources, copy.position))
-}
-
-/// Whole or not at all: a crash leaves the copy of before.
-fn write_copy(path: &Path, copy: &Copy) -> std::io::Result<()> {
-    let part = path.with_extension("part");
-    let mut file = File::create(&part)?;
-    file.write_all(&serde_json::to_vec(copy)?)?;
-    file.sync_all()?;
-    std::fs::rename(&part, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn cut(name: &str) -> String {
@@ -418,4 +420,6 @@ fn cut(name: &str) -> String {
 }
 
 const FORMAT: u32 = 1;
+/// A copy is a few KiB for each source.
+const COPY_MAX: u64 = 1 << 30;
 const CONTRADICTIONS_MAX: usize = 64;

@@ -91,6 +91,15 @@ impl Receipt {
         Self::parse(lines).ok_or(ReceiptFault::Form)
     }
 
+    /// Reads a receipt without looking at who signed it.
+    ///
+    /// # Errors
+    /// [`ReceiptFault::Form`].
+    pub fn read(note: &str) -> Result<Self, ReceiptFault> {
+        let text = note.rfind("\n\n").and_then(|end| note[..=end].strip_prefix("reeve-receipt/v1\norigin "));
+        text.and_then(|text| Self::parse(text.split_once('\n')?.1)).ok_or(ReceiptFault::Form)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');

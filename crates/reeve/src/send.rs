@@ -1,24 +1,20 @@
 //! `reeve send`: lines of files, numbered, signed and kept until each is receipted.
 mod lines;
-mod spool;
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::Seek as _,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use jiff::Timestamp;
-use reeve_completeness::{Head, Receipt};
-use reeve_ledger::{NoteKey, VerifierKey};
-use serde_json::{Value, json};
+use reeve_completeness::{Place, SendError, SenderOptions, Sent, SpoolError};
+use reeve_ledger::{NoteKey, RealDisk, RealNet, SystemClock};
+use serde_json::json;
 
-use self::{
-    lines::Lines,
-    spool::{Pending, Place, Spool},
-};
+use self::lines::Lines;
 use crate::{
     client::escaped,
     exit::{Failure, UNUSABLE, USAGE},
@@ -100,9 +96,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 struct Sender {
-    key: NoteKey,
-    spool: Spool,
-    server: Server,
+    inner: reeve_completeness::Sender,
+    retry: Duration,
     stdin: Option<Lines<std::io::Stdin>>,
     records: u64,
     deliveries: u64,
@@ -121,28 +116,28 @@ impl Sender {
         }
         let mut folder = args.key.clone().into_os_string();
         folder.push(".spool");
-        let folder = args.spool.clone().unwrap_or_else(|| folder.into());
-        let spool = Spool::open(&folder, &name, args.receipts.as_deref())?;
-        let server = Server {
-            agent: ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER)).build().into(),
+        let options = SenderOptions {
+            spool: args.spool.clone().unwrap_or_else(|| folder.into()),
+            receipts: args.receipts.clone(),
+            key,
             address: format!("{}/ingest/{}", args.server.trim_end_matches('/'), escaped(&name)),
-            key: args.server_key.as_deref().map(read_key).transpose()?,
-            retry: Duration::from_secs(args.retry),
+            server_key: args.server_key.as_deref().map(read_key).transpose()?,
+            token: std::env::var("REEVE_TOKEN").ok(),
+            disk: Arc::new(RealDisk),
+            net: Arc::new(RealNet::default()),
+            clock: Arc::new(SystemClock),
         };
-        Ok(Self { key, spool, server, stdin: None, records: 0, deliveries: 0, duplicates: 0 })
+        let inner = reeve_completeness::Sender::open(options).map_err(unusable)?;
+        let retry = Duration::from_secs(args.retry);
+        Ok(Self { inner, retry, stdin: None, records: 0, deliveries: 0, duplicates: 0 })
     }
 
     /// Sends what an earlier run left in the spool.
     fn take_up(&mut self, new_epoch: bool) -> Result<(), Failure> {
-        let mut left = self.spool.pending()?;
         if new_epoch {
-            self.spool.begin_epoch();
-            if let Some(pending) = left {
-                left = Some(self.stage(pending.body, pending.count, pending.places)?);
-            }
-            self.spool.write_state()?;
+            self.inner.begin_epoch().map_err(unusable)?;
         }
-        left.map_or(Ok(()), |pending| self.deliver(&pending))
+        self.deliver()
     }
 
     /// Sends what a file has and was not sent; whether there was anything.
@@ -156,7 +151,8 @@ impl Sender {
         }
         let mut file = File::open(path).map_err(failed)?;
         let name = std::path::absolute(path).map_err(failed)?.display().to_string();
-        let place = self.spool.place(&name, &file.metadata().map_err(failed)?);
+        let metadata = file.metadata().map_err(failed)?;
+        let place = self.inner.place(&name, fresh(&metadata), metadata.len());
         file.seek(std::io::SeekFrom::Start(place.offset)).map_err(failed)?;
         self.send_lines(&mut Lines::new(file), Some((name, place)), args)
     }
@@ -175,8 +171,8 @@ impl Sender {
                 place.offset += chunk.consumed;
             }
             if chunk.count > 0 {
-                let pending = self.stage(chunk.body, chunk.count, place.clone().into_iter().collect())?;
-                self.deliver(&pending)?;
+                self.inner.stage(chunk.body, chunk.count, place.clone().into_iter().collect()).map_err(unusable)?;
+                self.deliver()?;
                 any = true;
             } else if chunk.at_end {
                 return Ok(any);
@@ -184,103 +180,59 @@ impl Sender {
         }
     }
 
-    /// Signs a delivery and makes it durable in the spool, before anybody else hears of it.
-    fn stage(&mut self, body: Vec<u8>, count: u64, places: Vec<(String, Place)>) -> Result<Pending, Failure> {
-        let state = self.spool.state();
-        let name = self.key.verifier().name();
-        let head = Head::over(name, state.epoch, state.next, count, &body, state.previous, Timestamp::now());
-        let (signed, hash) = (head.sign(&self.key), head.hash());
-        let pending = Pending { head: signed, epoch: head.epoch, first: head.first, count, hash, places, body };
-        self.spool.stage(&pending)?;
-        Ok(pending)
-    }
-
-    /// Sends a delivery until it is receipted.
-    fn deliver(&mut self, pending: &Pending) -> Result<(), Failure> {
-        let answer = self.server.deliver(&pending.head, &pending.body)?;
-        let receipt = self.server.receipt(&answer, pending)?;
-        self.spool.settle(pending, &receipt)?;
-        self.records += pending.count;
-        self.deliveries += 1;
-        self.duplicates += u64::from(answer["duplicate"] == true);
+    /// Sends what waits until it is receipted.
+    fn deliver(&mut self) -> Result<(), Failure> {
+        let sent = patiently(self.retry, || self.inner.deliver())?;
+        if let Some(Sent { records, duplicate }) = sent {
+            self.records += records;
+            self.deliveries += 1;
+            self.duplicates += u64::from(duplicate);
+        }
         Ok(())
     }
 
     /// Says that everything so far was sent.
     fn beat(&mut self) -> Result<(), Failure> {
-        let state = self.spool.state();
-        let name = self.key.verifier().name();
-        let head = Head::over(name, state.epoch, state.next, 0, b"", state.previous, Timestamp::now());
-        self.server.deliver(&head.sign(&self.key), b"").map(drop)
+        patiently(self.retry, || self.inner.beat())
     }
 
     fn told(&self) -> Result<(), Failure> {
-        let state = self.spool.state();
+        let (epoch, next) = self.inner.progress();
         output::json(&json!({
-            "source": self.key.verifier().name(), "records": self.records, "deliveries": self.deliveries, "duplicates": self.duplicates,
-            "epoch": state.epoch, "next": state.next,
+            "source": self.inner.source(), "records": self.records, "deliveries": self.deliveries, "duplicates": self.duplicates,
+            "epoch": epoch, "next": next,
         }))
     }
 }
 
-struct Server {
-    agent: ureq::Agent,
-    address: String,
-    key: Option<VerifierKey>,
-    retry: Duration,
+/// Tries again until it succeeds, can no longer, or the patience ends.
+fn patiently<T>(patience: Duration, mut attempt: impl FnMut() -> Result<T, SendError>) -> Result<T, Failure> {
+    let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    loop {
+        let error = match attempt() {
+            Ok(done) => return Ok(done),
+            Err(SendError::Spool(error)) => return Err(unusable(error)),
+            Err(error @ SendError::NotYet { .. }) => error,
+            Err(error) => return Err(Failure::new(UNUSABLE, error.to_string())),
+        };
+        if began.elapsed() + pause > patience {
+            return Err(Failure::new(UNUSABLE, format!("{error}; nothing is lost, run the same command again")));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
 }
 
-impl Server {
-    /// Sends until the server has taken and receipted it, refuses it, or the patience ends.
-    fn deliver(&self, head: &str, body: &[u8]) -> Result<Value, Failure> {
-        let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
-        loop {
-            let why = match self.try_once(head, body) {
-                Ok((200, answer)) if answer["receipt"].is_string() => return Ok(answer),
-                Ok((200, answer)) => format!("it is durable, but not receipted: {}", answer["receipt_problem"]),
-                Ok((status @ (408 | 429 | 500..=599), answer)) => format!("{status} {}", answer["error"]["message"]),
-                Ok((status, answer)) => {
-                    let message = answer["error"]["message"].as_str().unwrap_or("without a reason").to_owned();
-                    return Err(Failure::new(UNUSABLE, format!("`{}` refused with {status}: {message}", self.address)));
-                }
-                Err(error) => error,
-            };
-            if began.elapsed() + pause > self.retry {
-                let message = format!("`{}`: {why}; nothing is lost, run the same command again", self.address);
-                return Err(Failure::new(UNUSABLE, message));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LAST_PAUSE);
-        }
-    }
+/// A file as yet unsent.
+fn fresh(metadata: &Metadata) -> Place {
+    Place { offset: 0, device: metadata.dev(), inode: metadata.ino() }
+}
 
-    fn try_once(&self, head: &str, body: &[u8]) -> Result<(u16, Value), String> {
-        let mut request = self.agent.post(&self.address).header("content-type", "application/x-ndjson");
-        request = request.header("reeve-delivery", STANDARD.encode(head));
-        if let Ok(token) = std::env::var("REEVE_TOKEN") {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let mut answer = request.send(body).map_err(|error| error.to_string())?;
-        let status = answer.status().as_u16();
-        Ok((status, answer.body_mut().read_json().map_err(|error| error.to_string())?))
-    }
-
-    /// The receipt of an answer, checked as far as the server's key is known.
-    fn receipt(&self, answer: &Value, pending: &Pending) -> Result<String, Failure> {
-        let note = answer["receipt"].as_str().unwrap_or_default().to_owned();
-        let Some(key) = &self.key else { return Ok(note) };
-        let receipt =
-            Receipt::open(&note, key).map_err(|fault| Failure::new(UNUSABLE, format!("`{}`: {fault}", self.address)))?;
-        if receipt.delivery == pending.hash && receipt.count == pending.count {
-            return Ok(note);
-        }
-        Err(Failure::new(UNUSABLE, format!("`{}` gave the receipt of another delivery", self.address)))
-    }
+fn unusable(error: SpoolError) -> Failure {
+    Failure::new(USAGE, error.to_string())
 }
 
 /// How often files are looked at for more.
 const POLL: Duration = Duration::from_millis(250);
-/// How long the server may take for an answer.
-const ANSWER: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
