@@ -10,7 +10,7 @@ use std::{
 use crate::run::{Done, cargo};
 
 /// Ways to run it, for the help.
-pub const USAGE: &str = "cargo xtask torture --ci | --full | PART [N]   with PART one of kill, server, power, sim, syscalls, flips, sectors, full-disk, attacks";
+pub const USAGE: &str = "cargo xtask torture --ci | --full | PART [N]   with PART one of kill, server, power, sim, deliveries, syscalls, flips, sectors, full-disk, attacks";
 
 /// One kind of injury, done by a test that takes its amount from the environment.
 struct Part {
@@ -25,7 +25,7 @@ struct Part {
     full: u64,
 }
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     Part {
         name: "kill",
         unit: "kill -9 of a process that appends and seals",
@@ -57,6 +57,14 @@ const PARTS: [Part; 9] = [
         amount: "REEVE_SIM_SEEDS",
         ci: 400,
         full: 200_000,
+    },
+    Part {
+        name: "deliveries",
+        unit: "seeds of the simulator of deliveries",
+        test: ["sim", "nothing_receipted_is_lost"],
+        amount: "REEVE_SIM_SEEDS",
+        ci: 60,
+        full: 50_000,
     },
     Part {
         name: "syscalls",
@@ -193,11 +201,10 @@ mod tests {
     fn every_part_names_a_test_that_is_there() {
         for part in &PARTS {
             let [file, filter] = part.test;
-            let paths = ["ledger", "reeve"]
+            let paths = ["ledger", "completeness", "reeve"]
                 .into_iter()
                 .flat_map(|name| [format!("crates/{name}/tests/{file}.rs"), format!("crates/{name}/tests/{file}/main.rs")]);
-            let text = paths.filter_map(|path| fs::read_to_string(root().join(path)).ok()).next();
-            let text = text.unwrap_or_else(|| panic!("no test file {file}"));
+            let text: String = paths.filter_map(|path| fs::read_to_string(root().join(path)).ok()).collect();
             assert!(text.contains(&format!("fn {filter}")) || text.contains(filter), "{file} has no test {filter}");
             assert!(text.contains("torture: "), "{file} does not say what it counted");
         }

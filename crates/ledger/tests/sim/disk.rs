@@ -211,6 +211,20 @@ impl SimDisk {
         Self(Arc::new(Mutex::new(self.state().clone())))
     }
 
+    /// Everything on it is replaced by what programs see on `copy`.
+    #[allow(dead_code, reason = "tests/flips.rs shares this disk")]
+    pub fn restore(&self, copy: &Self) {
+        let from = copy.state().clone();
+        let mut state = self.state();
+        (state.inodes, state.names) = (from.inodes, from.names);
+        state.unsynced_names.clear();
+        for inode in &mut state.inodes {
+            (inode.medium, inode.truth) = (inode.cached.clone(), inode.cached.clone());
+            inode.unsynced.clear();
+        }
+        (state.medium_names, state.true_names) = (state.names.clone(), state.names.clone());
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

@@ -1,14 +1,20 @@
-//! The deterministic simulator: the ledger's own code on a machine that a seed decides: disk, clock, chance and the order of turns.
+//! The deterministic simulator: the ledger's own code in a world that a seed decides: disk, clock, chance, network and the order of turns.
 //!
 //! `REEVE_SIM_SEED=n` replays one run and prints what happened; `REEVE_SIM_SEEDS=n` runs that many, `REEVE_SIM_FROM=n` from that one on.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod disk;
+mod dispose;
 mod model;
+mod net;
 mod pressure;
 mod random;
 mod run;
 mod script;
+#[path = "../support/tsa.rs"]
+mod tsa;
+mod watch;
+mod witness;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -23,9 +29,9 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}: `{text}` is no number")))
 }
 
-/// Every third machine lies.
+/// Of three machines one lies, and one is watched over a bad network.
 fn machine(seed: u64) -> Machine {
-    if seed.is_multiple_of(3) { Machine::Lying } else { Machine::Honest }
+    [Machine::Lying, Machine::Honest, Machine::Watched][(seed % 3) as usize]
 }
 
 /// Runs seeds on all cores; the outcomes, or the first failures.
@@ -72,7 +78,8 @@ fn nothing_acknowledged_is_lost_or_altered_unnamed() {
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     eprintln!(
         "torture: {seeds} seeds in {seconds:.1} s ({:.0}/s): {} acknowledged records, {} crashes, {} disk calls; {} devices lied, after which {} records were \
-         named as lost, {} as an unfinished group, {} were in a file whose name the device forgot, and {} ledgers refused to open until the disk was repaired; {} failures",
+         named as lost, {} as an unfinished group, {} were in a file whose name the device forgot, and {} ledgers refused to open until the disk was repaired; \
+         {} requests to witnesses and authorities, of which {} met a fault, {} old copies put back; {} acts took content out, of {} records; {} failures",
         outcomes.len() as f64 / seconds,
         sum(|outcome| outcome.kept.acknowledged),
         sum(|outcome| outcome.crashes),
@@ -82,6 +89,11 @@ fn nothing_acknowledged_is_lost_or_altered_unnamed() {
         sum(|outcome| outcome.kept.named_cut),
         sum(|outcome| outcome.kept.forgotten),
         outcomes.iter().filter(|outcome| outcome.refused).count(),
+        sum(|outcome| outcome.net.0),
+        sum(|outcome| outcome.net.1),
+        outcomes.iter().filter(|outcome| outcome.restored).count(),
+        sum(|outcome| outcome.acts),
+        sum(|outcome| outcome.kept.taken_out),
         failures.len(),
     );
     assert!(failures.is_empty(), "replay with REEVE_SIM_SEED=<seed>:\n{}", failures.join("\n"));
@@ -138,12 +150,15 @@ fn records_give_way_to_the_audit_and_both_resume() {
     pressure::records_give_way_first();
 }
 
-/// The tester tested: a disk that only says that it synced must be found out.
+const CANARY_RUNS: u64 = 120;
+
+/// The tester tested: a disk that only says that it synced must be found out, and so must a network that makes old answers pass as fresh.
 #[test]
-fn a_disk_that_ignores_syncs_is_found_out() {
-    for machine in [Machine::NoSync, Machine::NoFolderSync] {
-        let (_, failures) = run_all(0..60, |_| machine);
-        assert!(!failures.is_empty(), "{machine:?} went unnoticed in 60 runs");
-        eprintln!("torture: canary {machine:?} found, as in {}", failures[0].lines().next().unwrap());
+fn machines_that_break_their_word_are_found_out() {
+    for (machine, law) in [(Machine::NoSync, ""), (Machine::NoFolderSync, ""), (Machine::StaleAnswers, "counts as witnessed")] {
+        let (_, failures) = run_all(0..CANARY_RUNS, |_| machine);
+        let found = failures.iter().find(|failure| failure.contains(law));
+        let found = found.unwrap_or_else(|| panic!("{machine:?} went unnoticed in {CANARY_RUNS} runs"));
+        eprintln!("torture: canary {machine:?} found, as in {}", found.lines().next().unwrap());
     }
 }

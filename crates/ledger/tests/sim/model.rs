@@ -8,7 +8,7 @@ use std::{
 use reeve_ledger::{Checkpoint, Error, Ledger, NewRecord, Report, StoredRecord, tree};
 use reeve_record::{RecordId, Transport, leaf_hash};
 
-use crate::{disk::SimDisk, random::Random};
+use crate::{disk::SimDisk, dispose::Gone, random::Random};
 
 type Outcome = Result<Vec<RecordId>, Error>;
 
@@ -36,6 +36,8 @@ pub struct Model {
     /// Segments whose only name a device lost after it had said that the name was durable. As long as nothing was written after it, nothing on
     /// the machine can know: only receipts kept elsewhere show it.
     pub forgotten: BTreeSet<u32>,
+    /// What was taken out by two people's word.
+    pub gone: Gone,
 }
 
 /// Totals of a check.
@@ -45,6 +47,7 @@ pub struct Kept {
     pub named_lost: u64,
     pub named_cut: u64,
     pub forgotten: u64,
+    pub taken_out: u64,
 }
 
 /// The bytes of record `number`: any length, and different for each.
@@ -56,13 +59,20 @@ fn raw(number: u64) -> Vec<u8> {
     raw
 }
 
-fn number(raw: &[u8]) -> Option<u64> {
+/// The number of the record with these bytes.
+pub fn number(raw: &[u8]) -> Option<u64> {
     std::str::from_utf8(raw).ok()?.strip_prefix("record ")?.split(' ').next()?.parse().ok()
 }
 
 impl Model {
     pub fn new(lied: bool) -> Self {
         Self { lied, ..Self::default() }
+    }
+
+    /// The machine is one of before: what it had said by then counts. Numbers go on, so that no record of after is taken for one of before.
+    pub fn restore(&mut self, known: Model) {
+        let numbers = self.numbers.max(known.numbers);
+        *self = Model { numbers, ..known };
     }
 
     /// Hands over a batch.
@@ -118,7 +128,11 @@ impl Model {
         let all = self.acknowledged();
         let Some((id, number)) = all.get(random.below(all.len().max(1) as u64) as usize).copied() else { return Ok(()) };
         match ledger.get(id) {
+            Ok(Some(_)) if self.gone.surely(id) && !self.lied => {
+                Err(format!("{id}, record {number}, was taken out and is there"))
+            }
             Ok(Some(record)) if record.raw == raw(number) => Ok(()),
+            Ok(None) if self.gone.may_be(id) => Ok(()),
             Ok(_) if self.forgotten.contains(&id.segment) => Ok(()),
             Ok(Some(_)) if !self.was_cut(id) => Err(format!("{id} was acknowledged as record {number} and is another")),
             Ok(None) if !self.lied => Err(format!("{id}, record {number}, was acknowledged and is gone")),
@@ -145,6 +159,7 @@ impl Model {
                     return Err(format!("{id} was acknowledged as record {number} and is now {:?}", self::number(&record.raw)));
                 }
                 None if self.forgotten.contains(&id.segment) => kept.forgotten += 1,
+                None if self.gone.may_be(id) => kept.taken_out += 1,
                 _ if self.lied && self.was_cut(id) => kept.named_cut += 1,
                 _ if self.lied && is_named(before, id) => {
                     kept.named_lost += 1;
@@ -198,7 +213,8 @@ impl Model {
         }
         for batch in self.batches.iter().filter(|_| !self.lied) {
             let kept = there.range(batch.first..batch.first + batch.records).count() as u64;
-            if kept != 0 && kept != batch.records {
+            let gone = self.gone.count(batch.first..batch.first + batch.records);
+            if kept != 0 && kept != batch.records && kept + gone < batch.records {
                 return Err(format!("{kept} of a batch of {} from record {} are there", batch.records, batch.first));
             }
         }
@@ -227,7 +243,7 @@ fn is_named(report: &Report, id: RecordId) -> bool {
 }
 
 /// Leaf hashes of the log's entries, from its bundles.
-fn leaves(disk: &SimDisk, log: &Path) -> Vec<reeve_record::Hash> {
+pub fn leaves(disk: &SimDisk, log: &Path) -> Vec<reeve_record::Hash> {
     let widest = |bundle: u64| {
         let full = disk.read(&log.join(format!("tile/entries/{bundle:03}")));
         full.or_else(|| (1..256).rev().find_map(|width| disk.read(&log.join(format!("tile/entries/{bundle:03}.p/{width}")))))
