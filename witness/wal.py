@@ -1,15 +1,17 @@
 """The write-ahead log: docs/spec/wal.md, *Frames* and *Checking*."""
 import struct, zlib
 
-U32 = (1 << 32) - 1
+RECORDS_MAX = 1 << 22
 
 
 def wal_head(content, segment):
     """What checksums start with, and the number of records in the file before; `None` for both if neither copy is whole."""
     for block in content[:2048], content[2048:4096]:
         if block[:8] == b"RVWAL\0\0\1" and len(block) >= 76 and zlib.crc32(block[:72]) == int.from_bytes(block[72:76], "big"):
+            if (before := int.from_bytes(block[68:72], "big")) > RECORDS_MAX:
+                continue
             if int.from_bytes(block[8:12], "big") == segment:
-                return block[20:36] + block[12:20], int.from_bytes(block[68:72], "big"), content
+                return block[20:36] + block[12:20], before, content
             break
     return None, None, content
 
@@ -24,7 +26,7 @@ def scan_wal(content, seed, complete):
     def frame(at):
         if content[at:at + 4] == b"RVF1" and at + 24 <= len(content):
             kind, length, first, count, crc = struct.unpack(">5I", content[at + 4:at + 24])
-            fits = kind in (1 << 24, 2 << 24) and 28 + 4 * count <= length <= 160 << 20 and records + pending[0] <= first <= U32 - count
+            fits = kind in (1 << 24, 2 << 24) and 28 + 4 * count <= length <= 160 << 20 and records + pending[0] <= first <= RECORDS_MAX - count
             return (kind >> 24, length, first, count) if fits and sound(crc, struct.pack(">Q", at), at, at + 20) else None
 
     def group(at, length, first, count):

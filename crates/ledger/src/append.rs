@@ -274,7 +274,7 @@ impl Committer {
         let options = &self.inner.options;
         self.open.as_ref().is_some_and(|open| {
             open.bytes >= options.segment_bytes
-                || open.wal.records() >= options.segment_records
+                || open.wal.records() >= options.segment_records.min(wal::SEGMENT_RECORDS_MAX)
                 || open.since.is_some_and(|since| self.age(since) >= options.seal_after)
                 || self.heads.len() > MAX_SOURCES
         })

@@ -65,7 +65,8 @@ impl Header {
             records_before: u32::from_be_bytes(fields.take()?),
         };
         let covered = block.len() - fields.0.len();
-        (crc32fast::hash(&block[..covered]) == u32::from_be_bytes(fields.take()?)).then_some(header)
+        let sound = crc32fast::hash(&block[..covered]) == u32::from_be_bytes(fields.take()?);
+        (sound && header.records_before as usize <= RECORDS_MAX).then_some(header)
     }
 
     /// The state every checksum of this file starts from.
@@ -201,7 +202,7 @@ impl Frame {
         let sound = crc == header_crc(seed, offset, &head[..20])
             && u64::from(length) >= 28 + 4 * u64::from(count)
             && (length as usize) <= MAX_FRAME
-            && first.checked_add(count).is_some();
+            && (first as usize).saturating_add(count as usize) <= RECORDS_MAX;
         sound.then_some(Self { kind, length, first, count })
     }
 }
@@ -333,7 +334,9 @@ fn finish(scan: &mut Scan, mut last: Option<(u64, u32, Vec<Place>, Option<String
 
 /// Checks the table and every entry of a frame. A bad entry gets an empty place and is named.
 fn read_group(file: &dyn DiskFile, seed: &Hasher, offset: u64, frame: &Frame) -> io::Result<(Vec<Place>, Option<String>)> {
-    let mut bytes = vec![0; frame.length as usize];
+    // The length is only claimed: a small file must not make room for a large one.
+    let held = file.length()?.saturating_sub(offset);
+    let mut bytes = vec![0; u64::from(frame.length).min(held) as usize];
     let read = file.read_at(&mut bytes, offset)?;
     let count = frame.count as usize;
     let lost = |problem: String| Ok((vec![Place::default(); count], Some(problem)));
@@ -561,6 +564,11 @@ impl<'a> Fields<'a> {
 pub const HEADER_LENGTH: usize = 4096;
 /// Largest frame: a group stays below 64 MiB unless one batch alone is larger, and a batch is at most 64 MiB raw.
 pub(crate) const MAX_FRAME: usize = 160 << 20;
+/// Records of one file, so that a made-up number in a frame or head costs no more than a bounded list of places: those after which a segment is
+/// closed, and the group that goes past them, which has less than 3 × 2^20 in [`MAX_FRAME`].
+const RECORDS_MAX: usize = 4 * SEGMENT_RECORDS_MAX as usize;
+/// A segment is closed when it has so many, whatever its options say.
+pub(crate) const SEGMENT_RECORDS_MAX: u32 = 1 << 20;
 /// Bytes an entry takes besides its names and raw bytes, table row included.
 pub(crate) const ENTRY_OVERHEAD: usize = 8 + 8 + 2 + 8 + 4 + 32 + 4 + 4;
 const FRAME_HEADER: usize = 24;
