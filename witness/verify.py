@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Checks a Reeve ledger, or the proof of one record, offline. Written from docs/spec/ alone.
 
-    verify.py [--key KEY] [--root-key KEY] [--policy FILE] [--fork HEX]... DIR
+    verify.py [--key KEY] [--root-key KEY] [--policy FILE] [--fork HEX]... [--against FILE]... DIR
     verify.py --key KEY [--policy FILE] --raw FILE PROOF
-    verify.py --batch        one question a line as JSON, {"dir", "key", "root_key", "policy", "forks"}
+    verify.py --batch        one question a line as JSON, {"dir", "key", "root_key", "policy", "forks", "against"}
                              or {"proof", "raw" in base64, "key", "policy"}; one answer a line
 
 KEY is a verifier key or the file it is in. Faults and verdict are lines of JSON. Exit codes: 0 everything holds, 2 input unusable,
@@ -55,8 +55,8 @@ def verify_proof(proof, raw, key, policy=None):
 class Ledger:
     """Checks one folder; `faults` then says what does not hold."""
 
-    def __init__(self, folder, key=None, root_key=None, policy=None, forks=()):
-        self.folder, self.faults, self.records, self.open_records, self.size, self.forks = folder, [], 0, 0, 0, forks
+    def __init__(self, folder, key=None, root_key=None, policy=None, forks=(), against=()):
+        self.folder, self.faults, self.records, self.open_records, self.size, self.forks, self.against = folder, [], 0, 0, 0, forks, against
         segments, wals = self.numbers("segments", "parquet"), self.numbers("wal", "wal")
         self.epoch, self.broken, self.heads = None, False, {}
         own = self.own("keys/checkpoint.vkey", "LEDGER-028", key_file)
@@ -102,9 +102,9 @@ class Ledger:
                 self.fault(code, name, bad)
 
     def note(self, name, key):
-        """A signed checkpoint, or what is wrong with it; `None` if it is not there."""
+        """A signed checkpoint, given or in a file, or what is wrong with it; `None` if it is not there."""
         try:
-            note = self.read(name, 65536)
+            note = name if isinstance(name, bytes) else self.read(name, 65536)
             return checkpoint_of(note, need(key, "there is no key to check it with"))
         except FileNotFoundError:
             return None
@@ -117,6 +117,7 @@ class Ledger:
         names = os.listdir(stamps) if os.path.isdir(stamps) else []
         beside = {name: self.note("log/stamps/" + name, key) for name in names if name.endswith(".note")} if key else {}
         beside["cosigned"] = self.note("log/cosigned", key) if key else None
+        beside.update({n: self.note(note.encode(), key) for n, note in enumerate(self.against)})
         checkpoint, problem = self.note("log/checkpoint", key), None
         if not isinstance(checkpoint, dict):
             checkpoint, problem = None, checkpoint
@@ -165,6 +166,9 @@ class Ledger:
             return note
         self.expect("LEDGER-030", "log/checkpoint", lambda: need(follower.last or not self.root_given, "the log has no key epochs") and fits(checkpoint))
         self.expect("LEDGER-030", "log/checkpoint", lambda: need(not follower.fork, "no epoch follows the last fork"))
+        for note in (beside.pop(n) for n in range(len(self.against))):
+            same = isinstance(note, dict) and at.get(note["size"], [None])[0] == note["root"]
+            self.expect("LEDGER-035", "log/checkpoint", lambda: need(same, f"the log does not continue a checkpoint kept elsewhere: {note}"))
         cosigned = beside.pop("cosigned")
         if cosigned is None and self.policy:
             self.fault("LEDGER-032", "log/cosigned", "no checkpoint reached the quorum of witnesses")
@@ -372,7 +376,7 @@ def answer(question):
         key, root_key = (Key(question[name]) if question.get(name) else None for name in ("key", "root_key"))
         policy, forks = Policy(question["policy"]) if question.get("policy") else None, [bytes.fromhex(fork) for fork in question.get("forks", [])]
         if "dir" in question:
-            ledger = Ledger(question["dir"], key, root_key, policy, forks)
+            ledger = Ledger(question["dir"], key, root_key, policy, forks, question.get("against", []))
             return {"verdict": "failed" if ledger.faults else "intact", "entries": ledger.size, "segments": ledger.segments, "records": ledger.records,
                     "unsealed_records": ledger.open_records, "faults": ledger.faults}
         raw, proof = unbase64(question["raw"]), question["proof"].encode()
@@ -403,14 +407,17 @@ def ask(wanted, usage):
     is_data = os.path.isdir(os.path.join(inner, "log")) and not os.path.exists(os.path.join(wanted.target, "log"))
     if not key:
         print("verify.py: warning: trusting the key in the folder itself, which a rewritten log would fit: give --key", file=sys.stderr)
-    return answer({"dir": inner if is_data else wanted.target, "key": key, "root_key": root_key, "policy": policy, "forks": wanted.fork})
+    against = [open(kept, encoding="utf-8").read() for kept in wanted.against]
+    return answer({"dir": inner if is_data else wanted.target, "key": key, "root_key": root_key, "policy": policy, "forks": wanted.fork, "against": against})
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = lambda message: parser.exit(3, f"verify.py: {message}\n")
-    for name, options in ("target", {"nargs": "?"}), ("--fork", {"action": "append", "default": []}), ("--batch", {"action": "store_true"}):
+    for name, options in ("target", {"nargs": "?"}), ("--batch", {"action": "store_true"}):
         parser.add_argument(name, **options)
+    for name in "--fork", "--against":
+        parser.add_argument(name, action="append", default=[])
     for name in "--key", "--root-key", "--policy", "--raw":
         parser.add_argument(name)
     wanted = parser.parse_args()

@@ -4,43 +4,43 @@ use crate::{
     disposal::{self, Disposal},
     note::ED25519,
     statement::{Statement, pair},
-    text, tree,
+    text::{self, need},
+    tree,
 };
 
 /// An entry of the main log.
 #[derive(Clone, Debug)]
-pub(crate) enum Entry {
+pub(crate) struct Entry {
+    pub(crate) origin: String,
+    pub(crate) what: What,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
     Batch(Statement),
     Epoch(Epoch),
     Fork(Fork),
     Disposal(Disposal),
-    /// Its origin.
-    Hold(String),
+    Hold,
 }
 
 impl Entry {
     /// Reads an entry; the reason follows "the entry".
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
         let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8")?;
-        let parsed = match text.split('\n').next() {
-            Some("reeve-batch/v1") => Statement::parse(bytes).map(Self::Batch),
-            Some("reeve-epoch/v1") => Epoch::parse(text).map(Self::Epoch),
-            Some("reeve-fork/v1") => Fork::parse(text).map(Self::Fork),
-            Some("reeve-redaction/v1" | "reeve-destruction/v1") => Disposal::parse(text).map(Self::Disposal),
-            Some("reeve-hold/v1") => disposal::hold(text).map(Self::Hold),
+        let mut lines = text.split('\n');
+        let what = match lines.next() {
+            Some("reeve-batch/v1") => Statement::parse(bytes).map(What::Batch),
+            Some("reeve-epoch/v1") => Epoch::parse(text).map(What::Epoch),
+            Some("reeve-fork/v1") => Fork::parse(text).map(What::Fork),
+            Some("reeve-redaction/v1" | "reeve-destruction/v1") => Disposal::parse(text).map(What::Disposal),
+            Some("reeve-hold/v1") => disposal::is_hold(text).then_some(What::Hold),
             _ => return Err("is of a kind that docs/spec/log.md does not know"),
         };
-        parsed.ok_or("is not in its form")
-    }
-
-    pub(crate) fn origin(&self) -> &str {
-        match self {
-            Self::Batch(batch) => &batch.origin,
-            Self::Epoch(epoch) => &epoch.origin,
-            Self::Fork(fork) => &fork.origin,
-            Self::Disposal(disposal) => &disposal.origin,
-            Self::Hold(origin) => origin,
-        }
+        let origin = lines.next().and_then(|line| text::field(line, "origin"));
+        let entry = origin.zip(what).map(|(origin, what)| Self { origin: origin.into(), what });
+        entry.ok_or("is not in its form")
     }
 }
 
@@ -90,11 +90,7 @@ impl Epoch {
     /// Rule E6: the checkpoint is signed by this epoch's key, in its time. The reason follows "it".
     pub(crate) fn check(&self, checkpoint: &Checkpoint) -> Result<(), String> {
         self.key()?.open(&checkpoint.note)?;
-        if self.covers(checkpoint.at) {
-            Ok(())
-        } else {
-            Err(format!("was signed at a time outside of its key epoch {}", self.number))
-        }
+        need(self.covers(checkpoint.at), format!("was signed at a time outside of its key epoch {}", self.number))
     }
 }
 
@@ -106,7 +102,6 @@ fn or_none<T>(text: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<Optio
 /// The log went on after something was restored.
 #[derive(Clone, Debug)]
 pub(crate) struct Fork {
-    origin: String,
     tree: (u64, Hash),
     /// What the two people said.
     pub(crate) told: String,
@@ -115,14 +110,13 @@ pub(crate) struct Fork {
 impl Fork {
     fn parse(text: &str) -> Option<Self> {
         let lines: Vec<&str> = text.strip_prefix("reeve-fork/v1\n")?.strip_suffix('\n')?.split('\n').collect();
-        let [origin, at, size, lost, requester, approver, reason] = lines[..] else { return None };
+        let [_, at, size, lost, requester, approver, reason] = lines[..] else { return None };
         text::time(text::field(at, "at")?)?;
         text::number::<u64>(text::field(lost, "lost")?)?;
         let (requester, approver) = (text::field(requester, "requester")?, text::field(approver, "approver")?);
         let reason = text::field(reason, "reason")?;
         two_people(requester, approver).filter(|()| is_plain(reason, 1024))?;
         Some(Self {
-            origin: text::field(origin, "origin")?.into(),
             tree: pair(text::field(size, "size")?, text::number, text::hash)?,
             told: format!("by {requester} and {approver}: {reason}"),
         })
@@ -146,7 +140,7 @@ pub(crate) struct Follower {
     pub(crate) tree: tree::Tree,
     pub(crate) last: Option<Epoch>,
     /// Size and root before the fork that came last, until the epoch after it.
-    fork: Option<(u64, Hash)>,
+    pub(crate) fork: Option<(u64, Hash)>,
 }
 
 impl Follower {
@@ -155,51 +149,38 @@ impl Follower {
         let now = (self.tree.size(), self.tree.root());
         let fork = self.fork.take();
         self.tree.push(leaf);
-        match entry {
-            Some(Entry::Epoch(epoch)) => {
+        match entry.map(|entry| &entry.what) {
+            Some(What::Epoch(epoch)) => {
                 let checked = self.follows(epoch, fork.unwrap_or(now), fork.is_some());
                 // A faulty one goes on, too: one fault is told once.
                 self.last = Some(epoch.clone());
                 checked.map_err(|reason| format!("epoch {} {reason}", epoch.number))
             }
             _ if fork.is_some() => Err("the fork before it is not followed by an epoch".into()),
-            Some(Entry::Fork(fork)) => {
+            Some(What::Fork(fork)) => {
                 self.fork = Some(now);
-                if fork.tree == now { Ok(()) } else { Err("the fork names another tree than the one before it".into()) }
+                need(fork.tree == now, "the fork names another tree than the one before it")
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether the log ends with a fork.
-    pub(crate) fn is_open(&self) -> bool {
-        self.fork.is_some()
-    }
-
     fn follows(&self, next: &Epoch, before: (u64, Hash), forked: bool) -> Result<(), String> {
-        if next.ends <= next.begins || next.ends - next.begins > 86_400_000_000 {
-            return Err("does not end within a day after it begins".into());
-        }
+        let lasts = next.ends - next.begins;
+        need(0 < lasts && lasts <= 86_400_000_000, "does not end within a day after it begins")?;
         next.key()?;
         let Some(last) = &self.last else {
             let first = next.number == 0 && next.seal.is_none() && next.signature.is_none();
-            return if first { Ok(()) } else { Err("is the log's first and not numbered 0, or seals something".into()) };
+            return need(first, "is the log's first and not numbered 0, or seals something");
         };
-        if Some(next.number) != last.number.checked_add(1) || next.origin != last.origin {
-            return Err(format!("does not follow epoch {}", last.number));
-        }
+        let follows = Some(next.number) == last.number.checked_add(1) && next.origin == last.origin;
+        need(follows, format!("does not follow epoch {}", last.number))?;
         let (size, root, at) = next.seal.ok_or("does not seal the one before")?;
-        if (size, root) != before {
-            return Err("seals another tree than the one before it".into());
-        }
-        if !last.covers(at) || at > next.begins {
-            return Err("seals a checkpoint from outside of the epoch before it".into());
-        }
-        match &next.signature {
-            Some(signature) if last.key()?.signed(next.signed.as_bytes(), signature) => Ok(()),
-            None if forked => Ok(()),
-            _ => Err("is not signed by the key of the one before".into()),
-        }
+        need((size, root) == before, "seals another tree than the one before it")?;
+        need(last.covers(at) && at <= next.begins, "seals a checkpoint from outside of the epoch before it")?;
+        let key = last.key()?;
+        let signed = next.signature.as_ref().map_or(forked, |signature| key.signed(next.signed.as_bytes(), signature));
+        need(signed, "is not signed by the key of the one before")
     }
 }
 

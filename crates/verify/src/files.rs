@@ -1,7 +1,7 @@
 //! Where bytes come from.
 use std::{
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Read},
     path::PathBuf,
 };
 
@@ -13,34 +13,20 @@ pub trait Files {
     /// The folder is there and cannot be listed.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
 
-    /// Length in bytes.
+    /// The first `most` bytes of a file, or all it has. `most` may be any number at all, also one that a damaged file claims: no more memory is to be
+    /// taken than the file has bytes.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] if it is not there, [`io::ErrorKind::IsADirectory`] for a folder.
-    fn length(&self, name: &str) -> io::Result<u64>;
-
-    /// Fills `buffer` from `offset` as far as the file goes; returns how much that is.
-    ///
-    /// # Errors
-    /// As `length`.
-    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>>;
 }
 
 /// A whole file, unless it is longer than `limit`.
 pub(crate) fn read_all(files: &dyn Files, name: &str, limit: u64) -> io::Result<Vec<u8>> {
-    let length = files.length(name)?;
-    if length > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{length} bytes where at most {limit} belong")));
+    let bytes = files.read(name, limit.saturating_add(1))?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has more than {limit} bytes")));
     }
-    read_part(files, name, 0, length)
-}
-
-/// Bytes of a file; fewer where it ends before. The caller has bounded `length` by that of the file.
-pub(crate) fn read_part(files: &dyn Files, name: &str, offset: u64, length: u64) -> io::Result<Vec<u8>> {
-    let length = usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    let mut bytes = vec![0; length];
-    let read = files.read_at(name, offset, &mut bytes)?;
-    bytes.truncate(read);
     Ok(bytes)
 }
 
@@ -63,23 +49,10 @@ impl Files for Folder {
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 
-    fn length(&self, name: &str) -> io::Result<u64> {
-        let metadata = self.0.join(name).metadata()?;
-        if metadata.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(metadata.len()) }
-    }
-
-    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut file = File::open(self.0.join(name))?;
-        file.seek(SeekFrom::Start(offset))?;
-        let mut read = 0;
-        while read < buffer.len() {
-            match file.read(&mut buffer[read..]) {
-                Ok(0) => break,
-                Ok(more) => read += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(read)
+    fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        // Grows with what comes, so that a false length costs nothing.
+        File::open(self.0.join(name))?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 }

@@ -22,15 +22,8 @@ pub struct Trust {
     pub policy: Option<Policy>,
     /// Leaf hashes of the forks one knows of.
     pub forks: Vec<Hash>,
-}
-
-/// That, with what the folder has.
-pub(crate) struct Trusted<'a> {
-    pub(crate) key: Option<VerifierKey>,
-    pub(crate) root: Option<VerifierKey>,
-    pub(crate) root_given: bool,
-    pub(crate) policy: Option<Policy>,
-    pub(crate) forks: &'a [Hash],
+    /// Checkpoints kept elsewhere, as signed notes: the log has to be what each covers, or that and more.
+    pub against: Vec<String>,
 }
 
 /// Some records of one segment.
@@ -81,24 +74,6 @@ pub struct Fault {
     pub records: Vec<RecordRange>,
 }
 
-impl Fault {
-    pub(crate) fn new(code: &'static str, place: impl Into<String>, what: impl Into<String>, records: Vec<RecordRange>) -> Self {
-        Self { code, what: what.into(), place: place.into(), records }
-    }
-}
-
-/// One line: code, what, where, and the records hit, shortened after eight ranges.
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.code, self.place, self.what)?;
-        for (n, range) in self.records.iter().take(8).enumerate() {
-            write!(f, "{}{range}", if n == 0 { "; records " } else { ", " })?;
-        }
-        let more = self.records.len().saturating_sub(8);
-        if more > 0 { write!(f, " and {more} more ranges") } else { Ok(()) }
-    }
-}
-
 /// The outcome of [`verify`].
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Report {
@@ -107,15 +82,13 @@ pub struct Report {
     /// Whether that was the folder's own, for want of a better one.
     pub own_key: bool,
     /// Entries under the checkpoint.
-    #[serde(rename = "entries")]
-    pub size: u64,
+    pub entries: u64,
     /// Sealed segments, as far as the entries say.
     pub segments: u64,
     /// Entries under the quorum of a policy; `None` without a policy.
     pub cosigned: Option<u64>,
     /// Time-stamps that answer for a checkpoint of this log; their signatures are for `openssl ts -verify` to judge.
-    #[serde(rename = "time_stamps")]
-    pub stamps: u64,
+    pub time_stamps: u64,
     /// When the checkpoint was signed, as text in UTC; `None` without a valid one.
     pub signed: Option<String>,
     /// Records recomputed from sealed segments, lost ones included.
@@ -127,52 +100,50 @@ pub struct Report {
     /// Records of destroyed segments, of which only leaf hashes are left.
     pub destroyed_records: u64,
     /// Records in the write-ahead log: unsealed, so checked by checksum only.
-    #[serde(rename = "unsealed_records")]
-    pub open_records: u64,
+    pub unsealed_records: u64,
     /// What is not as it was sealed.
     pub faults: Vec<Fault>,
 }
 
 impl Report {
-    pub(crate) fn fault(
-        &mut self,
-        code: &'static str,
-        place: impl Into<String>,
-        what: impl Into<String>,
-        records: Vec<RecordRange>,
-    ) {
+    pub(crate) fn fault(&mut self, code: &'static str, place: impl Into<String>, what: impl Into<String>, records: Ranges) {
         self.faults.push(Fault { code, what: what.into(), place: place.into(), records });
     }
 
-    /// Whether everything is as it was sealed.
-    pub fn is_intact(&self) -> bool {
-        self.faults.is_empty()
+    /// What there is if it holds; else a fault.
+    pub(crate) fn expect<T>(
+        &mut self,
+        code: &'static str,
+        place: impl Into<String>,
+        records: impl FnOnce() -> Ranges,
+        held: Result<T, impl Into<String>>,
+    ) -> Option<T> {
+        held.map_err(|what| self.fault(code, place, what, records())).ok()
     }
 
-    /// `intact` or `failed`.
+    /// `intact` if everything is as it was sealed, else `failed`.
     pub fn verdict(&self) -> &'static str {
-        if self.is_intact() { "intact" } else { "failed" }
+        if self.faults.is_empty() { "intact" } else { "failed" }
     }
 }
 
+type Ranges = Vec<RecordRange>;
+
 /// Checks a ledger. Damage is no error but a [`Fault`]; everything is read to the end.
-pub fn verify(files: &dyn Files, trust: &Trust) -> Report {
+pub fn verify(files: &dyn Files, given: &Trust) -> Report {
     let mut report = Report::default();
     // Before the checkpoint: what a running ledger seals meanwhile is then in one of the lists, or below the checkpoint.
     let segments = listed(files, "segments", ".parquet", &mut report);
     let wals = listed(files, "wal", ".wal", &mut report);
-    let trusted = Trusted {
-        key: trusted_key(files, trust, &mut report),
-        root: trust.root.clone().or_else(|| own(files, "keys/root.vkey", "LEDGER-028", key_file, &mut report)),
-        root_given: trust.root.is_some(),
-        policy: trust.policy.clone().or_else(|| own(files, "log/policy", "LEDGER-032", Policy::parse, &mut report)),
-        forks: &trust.forks,
-    };
-    let entries = log::check(files, &trusted, &mut report);
+    let mut trusted = given.clone();
+    trusted.key = trusted_key(files, given, &mut report);
+    trusted.root = trusted.root.or_else(|| own(files, "keys/root.vkey", key_file, &mut report));
+    trusted.policy = trusted.policy.or_else(|| own(files, "log/policy", Policy::parse, &mut report));
+    let statements = log::check(files, &trusted, given.root.is_some(), &mut report);
     let mut chains = segment::Chains::default();
-    for statement in entries.statements(&mut report) {
+    for statement in &statements {
         report.segments += 1;
-        match &statement {
+        match statement {
             Some(statement) => segment::check(files, statement, &mut chains, &mut report),
             None => chains.break_off(),
         }
@@ -184,46 +155,34 @@ pub fn verify(files: &dyn Files, trust: &Trust) -> Report {
 
 /// Numbers of the files in a folder whose names are eight digits and this ending.
 fn listed(files: &dyn Files, folder: &str, ending: &str, report: &mut Report) -> Vec<u32> {
-    match files.list(folder) {
-        Ok(names) => numbers(&names, ending),
-        Err(error) => {
-            report.fault("LEDGER-025", folder, format!("it cannot be listed: {error}"), Vec::new());
-            Vec::new()
-        }
-    }
+    let names = files.list(folder).map_err(|error| format!("it cannot be listed: {error}"));
+    numbers(&report.expect("LEDGER-025", folder, Vec::new, names).unwrap_or_default(), ending)
 }
 
-fn trusted_key(files: &dyn Files, trust: &Trust, report: &mut Report) -> Option<VerifierKey> {
+fn trusted_key(files: &dyn Files, given: &Trust, report: &mut Report) -> Option<VerifierKey> {
     let before = report.faults.len();
-    let own = own(files, OWN_KEY, "LEDGER-028", key_file, report);
-    let listed = || trust.policy.as_ref()?.log(own.as_ref()?.name()).cloned();
-    let given = trust.key.clone().or_else(listed);
+    let own = own(files, OWN_KEY, key_file, report);
+    let listed = || given.policy.as_ref()?.log(own.as_ref()?.name()).cloned();
+    let given = given.key.clone().or_else(listed);
     report.own_key = given.is_none();
-    if given.is_none() && own.is_none() && report.faults.len() == before {
-        let what = "it cannot be read, and no other key was given";
-        report.fault("LEDGER-028", OWN_KEY, what, Vec::new());
-    }
     let key = given.or(own);
+    if key.is_none() && report.faults.len() == before {
+        report.fault("LEDGER-028", OWN_KEY, "it cannot be read, and no other key was given", Vec::new());
+    }
     report.key = key.as_ref().map(VerifierKey::to_string).unwrap_or_default();
     key
 }
 
 /// What the folder has to be trusted, if it can be read; that it is not in its form is a fault.
-fn own<T>(
-    files: &dyn Files,
-    name: &str,
-    code: &'static str,
-    parse: impl FnOnce(&str) -> Result<T, String>,
-    report: &mut Report,
-) -> Option<T> {
-    let read = match read_all(files, name, if name.starts_with("keys/") { 4096 } else { 65_536 }) {
+fn own<T>(files: &dyn Files, name: &str, parse: impl FnOnce(&str) -> Result<T, String>, report: &mut Report) -> Option<T> {
+    let (code, most) = if name.starts_with("keys/") { ("LEDGER-028", 4096) } else { ("LEDGER-032", 65_536) };
+    let read = match read_all(files, name, most) {
         // Where another key was given, this one need not be readable.
         Err(error) if error.kind() == ErrorKind::NotFound || name == OWN_KEY => return None,
         read => read.map_err(|error| format!("it cannot be read: {error}")),
     };
     let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned()));
-    let parsed = text.and_then(|text| parse(&text));
-    parsed.map_err(|problem| report.fault(code, name, problem, Vec::new())).ok()
+    report.expect(code, name, Vec::new, text.and_then(|text| parse(&text)))
 }
 
 /// A key as a file holds it.
@@ -236,12 +195,8 @@ fn key_file(text: &str) -> Result<VerifierKey, String> {
 fn nothing_cut_off(segments: &[u32], wals: &[u32], report: &mut Report) {
     let sealed = report.segments;
     for segment in segments.iter().filter(|segment| u64::from(**segment) >= sealed && !wals.contains(segment)) {
-        let what = format!(
-            "it was sealed, but the log under the checkpoint has only {} batch statements: an older checkpoint was put back",
-            report.size
-        );
-        let place = format!("segments/{segment:08}.parquet");
-        report.fault("LEDGER-027", place, what, vec![RecordRange::all(*segment, None)]);
+        let what = format!("it was sealed, but the log has only {sealed} batch statements: an older checkpoint was put back");
+        report.fault("LEDGER-027", format!("segments/{segment:08}.parquet"), what, vec![RecordRange::all(*segment, None)]);
     }
 }
 

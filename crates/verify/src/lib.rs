@@ -15,6 +15,7 @@
 //! # }
 //! ```
 mod beside; // what witnesses and time-stamping authorities said
+mod bytes; // fields taken off the front
 mod disposal; // content that was taken out, and holds
 mod epoch; // key epochs and forks
 mod files; // where bytes come from
@@ -39,9 +40,8 @@ pub use ledger::{Fault, RecordRange, Report, Trust, verify};
 pub use note::{Checkpoint, VerifierKey};
 pub use policy::Policy;
 pub use proof::{Proven, verify_proof};
-pub use record::Leaf;
-pub use request::{answer, fork_hash};
-pub use statement::Statement;
+pub use request::{Question, answer};
+pub use text::base64;
 
 /// SHA-256.
 pub type Hash = [u8; 32];

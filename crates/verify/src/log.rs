@@ -2,63 +2,28 @@
 use std::{collections::HashMap, io::ErrorKind};
 
 use crate::{
-    Checkpoint, Files, Hash, RecordRange, Report, VerifierKey,
-    beside::Beside,
-    epoch::{Entry, Epoch, Follower},
+    Checkpoint, Files, Hash, RecordRange, Report, Trust,
+    beside::{Beside, note},
+    bytes::Bytes,
+    epoch::{Entry, Epoch, Follower, What},
     files::read_all,
-    ledger::Trusted,
-    note::NOTE_LIMIT,
     statement::Statement,
     text, tree,
 };
 
-/// What is known of one entry.
-#[derive(Clone)]
-enum Slot {
-    /// No stored copy fits the log.
-    Missing,
-    /// A copy fits and says nothing this program knows; why.
-    Unknown(&'static str),
-    Known(Box<Entry>),
-}
+/// What is known of one entry: what it says; else why it says nothing this program knows, or `None` where no stored copy fits the log.
+type Slot = Result<Entry, Option<&'static str>>;
 
 /// The entries in order. Without a trusted log, what is stored.
 pub(crate) struct Entries(Vec<Slot>);
 
 impl Entries {
     fn batch(&self, place: usize) -> Option<&Statement> {
-        match self.0.get(place)? {
-            Slot::Known(entry) => match &**entry {
-                Entry::Batch(statement) => Some(statement),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// The batch statements in order, with what became of their content; `None` for each entry that may have been one.
-    pub(crate) fn statements(&self, report: &mut Report) -> Vec<Option<Statement>> {
-        let mut found: Vec<Option<Statement>> = Vec::new();
-        for (place, slot) in self.0.iter().enumerate() {
-            let Slot::Known(entry) = slot else {
-                found.extend(matches!(slot, Slot::Missing).then_some(None));
-                continue;
-            };
-            match &**entry {
-                Entry::Batch(statement) => found.push(Some(statement.clone())),
-                Entry::Disposal(disposal) => {
-                    if let Err(what) = disposal.apply(&mut found) {
-                        report.fault("LEDGER-036", format!("entry {place} of the main log"), format!("it {what}"), self.from(0));
-                    }
-                }
-                _ => {}
-            }
-        }
-        found
+        if let What::Batch(statement) = &self.0.get(place)?.as_ref().ok()?.what { Some(statement) } else { None }
     }
 
     fn has_batches(&self) -> bool {
-        (0..self.0.len()).any(|place| matches!(self.0[place], Slot::Missing) || self.batch(place).is_some())
+        self.0.iter().any(|slot| matches!(slot, Ok(Entry { what: What::Batch(_), .. }) | Err(None)))
     }
 
     /// All records whose batch lies at or after an entry.
@@ -81,10 +46,16 @@ struct Tile {
     level: Option<u32>,
     index: u64,
     width: u64,
-    content: Result<Vec<u8>, String>,
+    /// Nothing if it cannot be read.
+    content: Vec<u8>,
+    unreadable: Option<String>,
 }
 
 impl Tile {
+    fn new(level: Option<u32>, index: u64, width: u64) -> Self {
+        Self { name: path(level, index, width), level, index, width, content: Vec::new(), unreadable: None }
+    }
+
     /// Entries below each of its places.
     fn span(&self) -> u64 {
         WIDTH.pow(self.level.unwrap_or(0))
@@ -95,138 +66,108 @@ impl Tile {
         (self.index * WIDTH + self.width).saturating_mul(self.span())
     }
 
-    fn bytes(&self) -> &[u8] {
-        self.content.as_deref().unwrap_or_default()
+    /// Its entries or hashes with their places, up to where its form breaks.
+    fn items(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut rest = Bytes(&self.content);
+        let items = std::iter::from_fn(move || if self.level.is_none() { rest.prefixed() } else { rest.take(32) });
+        (self.index * WIDTH..).zip(items).take(self.width as usize)
     }
 
-    fn entries(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let mut rest = self.bytes();
-        let entries = std::iter::from_fn(move || {
-            let (length, tail) = rest.split_first_chunk::<2>()?;
-            let (entry, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-            rest = tail;
-            Some(entry)
-        });
-        (self.index * WIDTH..).zip(entries).take(self.width as usize)
+    fn hashes(&self) -> impl Iterator<Item = (u64, Hash)> {
+        let hash = |item: &[u8]| if self.level.is_none() { tree::leaf(item) } else { item.try_into().unwrap_or_default() };
+        self.items().map(move |(place, item)| (place, hash(item)))
     }
 
-    /// Hashes by place in its level.
-    fn hashes(&self) -> Vec<(u64, Hash)> {
-        match self.level {
-            None => self.entries().map(|(place, entry)| (place, tree::leaf(entry))).collect(),
-            Some(_) => {
-                (self.index * WIDTH..).zip(self.bytes().as_chunks::<32>().0.iter().copied()).take(self.width as usize).collect()
-            }
-        }
-    }
-
-    /// Length of the content that its places make up.
-    fn sound_length(&self) -> usize {
-        match self.level {
-            None => self.entries().map(|(_, entry)| entry.len() + 2).sum(),
-            Some(_) => 32 * self.width as usize,
-        }
+    /// Places, counted from its first, that do not hold what the leaves give; the last one if bytes follow it.
+    fn bad_places(&self, leaves: &[Hash]) -> Vec<u64> {
+        let (first, span) = ((self.index * WIDTH * self.span()) as usize, self.span() as usize);
+        let stored: Vec<Hash> = self.hashes().map(|(_, hash)| hash).collect();
+        let expected = (0..self.width).zip(leaves[first..self.end() as usize].chunks(span));
+        let is_bad = |(place, below): &(u64, &[Hash])| stored.get(*place as usize) != Some(&tree::root(*below));
+        let mut bad: Vec<u64> = expected.filter(is_bad).map(|(place, _)| place).collect();
+        let prefix = if self.level.is_none() { 2 } else { 0 };
+        let length: usize = self.items().map(|(_, item)| item.len() + prefix).sum();
+        bad.extend((bad.is_empty() && length != self.content.len()).then_some(self.width - 1));
+        bad
     }
 }
 
 /// The log under its checkpoint, once its leaves are known.
-pub(crate) struct Log {
+pub(crate) struct Log<'a> {
     pub(crate) newest: Checkpoint,
-    pub(crate) entries: Entries,
+    pub(crate) entries: &'a Entries,
     /// By size: root, and the epoch that goes on then.
     pub(crate) at: HashMap<u64, (Hash, Option<Epoch>)>,
 }
 
-pub(crate) fn check(files: &dyn Files, trusted: &Trusted<'_>, report: &mut Report) -> Entries {
+/// Checks the log; returns the batch statements in order with what became of their content, `None` for each entry that may have been one.
+pub(crate) fn check(files: &dyn Files, trusted: &Trust, root_given: bool, report: &mut Report) -> Vec<Option<Statement>> {
     // What lies beside the checkpoint first, then it, then tiles: a ledger in use only adds to what was read before.
-    let beside = Beside::read(files, trusted.key.as_ref());
-    let checkpoint = checkpoint(files, trusted.key.as_ref());
+    let beside = Beside::read(files, trusted, report);
+    let read = note(files, "log/checkpoint", trusted.key.as_ref());
+    let checkpoint = read.as_ref().and_then(|read| read.as_ref().ok());
     let tiles = tiles(files);
-    let from_entries = places(&tiles, None);
-    let from_tiles = places(&tiles, Some(0));
+    let (from_entries, from_tiles) = (places(&tiles, None), places(&tiles, Some(0)));
     let stored = (0..).take_while(|place| from_entries.contains_key(place) || from_tiles.contains_key(place)).count() as u64;
-    let leaves = checkpoint.as_ref().ok().and_then(|checkpoint| trusted_leaves(checkpoint, &from_entries, &from_tiles));
-    report.size = checkpoint.as_ref().map_or(stored, |checkpoint| checkpoint.size);
-    report.signed = checkpoint.as_ref().ok().map(|checkpoint| text::time_text(checkpoint.at));
+    let leaves = checkpoint.and_then(|checkpoint| trusted_leaves(checkpoint, &from_entries, &from_tiles));
+    report.entries = checkpoint.map_or(stored, |checkpoint| checkpoint.size);
+    report.signed = checkpoint.map(|checkpoint| text::time_text(checkpoint.at));
     let entries = entries(&tiles, leaves.as_deref(), stored);
-    check_entries(&entries, checkpoint.as_ref().ok(), report);
-    match (checkpoint, leaves) {
-        (Ok(checkpoint), Some(leaves)) => {
+    let statements = check_entries(&entries, checkpoint, report);
+    match (read, leaves) {
+        (Some(Ok(newest)), Some(leaves)) => {
             check_tiles(&tiles, &leaves, &entries, report);
-            let log = follow(checkpoint, entries, &leaves, &beside.sizes(), trusted, report);
-            beside.check(&log, trusted.policy.as_ref(), report);
-            return log.entries;
+            let mut log = Log { newest, entries: &entries, at: HashMap::new() };
+            log.follow(&leaves, &beside.sizes(), trusted, root_given, report);
+            beside.check(files, &log, trusted.policy.as_ref(), report);
         }
-        (Ok(_), None) => {
+        (Some(Ok(_)), None) => {
             let what = "neither the stored entries nor the stored hashes give the root that was signed";
             report.fault("LEDGER-021", "log/tile", what, entries.from(0));
         }
+        (Some(Err(reason)), _) => report.fault("LEDGER-020", "log/checkpoint", format!("it {reason}"), entries.from(0)),
         // Without a checkpoint and without batches the first publication was cut short: no record was ever under it.
-        (Err(None), _) if !entries.has_batches() => {}
-        (Err(reason), _) => {
-            let what = reason.map_or("it is missing".into(), |reason| format!("it {reason}"));
-            report.fault("LEDGER-020", "log/checkpoint", what, entries.from(0));
-        }
+        (None, _) if !entries.has_batches() => {}
+        (None, _) => report.fault("LEDGER-020", "log/checkpoint", "it is missing", entries.from(0)),
     }
-    entries
+    statements
 }
 
-/// The signed checkpoint; else what is wrong with it, `None` if it is not there.
-fn checkpoint(files: &dyn Files, key: Option<&VerifierKey>) -> Result<Checkpoint, Option<String>> {
-    let note = read_all(files, "log/checkpoint", NOTE_LIMIT as u64).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => None,
-        _ => Some(format!("cannot be read: {error}")),
-    })?;
-    let key = key.ok_or_else(|| Some("has no key to be checked with".into()))?;
-    Checkpoint::open(&note, key).map_err(Some)
-}
-
-/// Epochs and forks in order, by the rules of `docs/spec/log.md`: E1 to E6, V3, V4.
-fn follow(
-    newest: Checkpoint,
-    entries: Entries,
-    leaves: &[Hash],
-    sizes: &[u64],
-    trusted: &Trusted<'_>,
-    report: &mut Report,
-) -> Log {
-    let mut follower = Follower::default();
-    let mut log = Log { newest, entries, at: HashMap::new() };
-    for (place, leaf) in (0..).zip(leaves) {
-        if sizes.contains(&place) {
-            log.at.insert(place, (follower.tree.root(), follower.last.clone()));
+impl Log<'_> {
+    /// Epochs and forks in order, by the rules of `docs/spec/log.md`: E1 to E6, V3, V4. Notes what the log was at these sizes.
+    fn follow(&mut self, leaves: &[Hash], sizes: &[u64], trusted: &Trust, root_given: bool, report: &mut Report) {
+        let (mut follower, entries) = (Follower::default(), self.entries);
+        for (place, leaf) in (0..).zip(leaves) {
+            if sizes.contains(&place) {
+                self.at.insert(place, (follower.tree.root(), follower.last.clone()));
+            }
+            let entry = entries.0[place as usize].as_ref().ok();
+            let mut fault = |code, what: String| {
+                report.fault(code, format!("entry {place} of the main log"), what, entries.from(place));
+            };
+            let what = entry.map(|entry| &entry.what);
+            if let (Some(What::Epoch(epoch)), None, Some(root)) = (what, &follower.last, &trusted.root)
+                && epoch.key().as_ref() != Ok(root)
+            {
+                fault("LEDGER-030", "epoch 0 does not have the root key".into());
+            }
+            if let Some(What::Fork(fork)) = what
+                && !trusted.forks.contains(leaf)
+            {
+                fault("LEDGER-031", format!("the log was forked {}; its leaf hash was not given", fork.told));
+            }
+            if let Err(what) = follower.take(*leaf, entry) {
+                fault("LEDGER-030", what);
+            }
         }
-        let entry = match &log.entries.0[place as usize] {
-            Slot::Known(entry) => Some(&**entry),
-            _ => None,
+        let held = match &follower.last {
+            None if root_given => Err("a root key was given, and the log has no key epochs".to_owned()),
+            _ if follower.fork.is_some() => Err("it ends with a fork that no epoch follows".into()),
+            epoch => epoch.as_ref().map_or(Ok(()), |epoch| epoch.check(&self.newest)),
         };
-        let mut fault = |code, what| {
-            report.fault(code, format!("entry {place} of the main log"), what, log.entries.from(place));
-        };
-        if let (Some(Entry::Epoch(epoch)), None, Some(root)) = (entry, &follower.last, &trusted.root)
-            && epoch.key().as_ref() != Ok(root)
-        {
-            fault("LEDGER-030", "epoch 0 does not have the root key".into());
-        }
-        if let Some(Entry::Fork(fork)) = entry
-            && !trusted.forks.contains(leaf)
-        {
-            fault("LEDGER-031", format!("the log was forked {}; its leaf hash was not given", fork.told));
-        }
-        if let Err(what) = follower.take(*leaf, entry) {
-            fault("LEDGER-030", what);
-        }
+        report.expect("LEDGER-030", "log/checkpoint", || entries.from(0), held);
+        self.at.insert(follower.tree.size(), (follower.tree.root(), follower.last));
     }
-    let problem = match &follower.last {
-        None if trusted.root_given => Some("a root key was given, and the log has no key epochs".into()),
-        _ if follower.is_open() => Some("it ends with a fork that no epoch follows".into()),
-        epoch => epoch.as_ref().and_then(|epoch| epoch.check(&log.newest).err()),
-    };
-    if let Some(what) = problem {
-        report.fault("LEDGER-030", "log/checkpoint", what, log.entries.from(0));
-    }
-    log.at.insert(follower.tree.size(), (follower.tree.root(), follower.last));
-    log
 }
 
 /// Every stored tile and bundle, by level, index and width.
@@ -242,9 +183,11 @@ fn tiles(files: &dyn Files) -> Vec<Tile> {
                 }
                 continue;
             };
+            let tile = Tile::new(level, index, width);
             match read_all(files, &format!("log/{name}"), BUNDLE_LIMIT) {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {}
-                content => tiles.push(Tile { name, level, index, width, content: content.map_err(|error| error.to_string()) }),
+                Err(error) => tiles.push(Tile { unreadable: Some(format!("it cannot be read: {error}")), ..tile }),
+                Ok(content) => tiles.push(Tile { content, ..tile }),
             }
         }
     }
@@ -297,13 +240,12 @@ fn trusted_leaves(checkpoint: &Checkpoint, entries: &HashMap<u64, Hash>, tiles: 
 
 /// For each place a stored copy of its entry that fits the log; without a trusted log the last that reads.
 fn entries(tiles: &[Tile], leaves: Option<&[Hash]>, stored: u64) -> Entries {
-    let mut slots = vec![Slot::Missing; leaves.map_or(stored as usize, <[Hash]>::len)];
-    for (place, entry) in tiles.iter().filter(|tile| tile.level.is_none()).flat_map(Tile::entries) {
+    let mut slots = vec![Err(None); leaves.map_or(stored as usize, <[Hash]>::len)];
+    for (place, entry) in tiles.iter().filter(|tile| tile.level.is_none()).flat_map(Tile::items) {
         let fits = leaves.is_none_or(|leaves| leaves.get(place as usize) == Some(&tree::leaf(entry)));
-        match (slots.get_mut(place as usize).filter(|_| fits), Entry::parse(entry)) {
-            (Some(slot), Ok(entry)) => *slot = Slot::Known(Box::new(entry)),
-            (Some(slot), Err(reason)) if leaves.is_some() => *slot = Slot::Unknown(reason),
-            _ => {}
+        let parsed = Entry::parse(entry).map_err(Some);
+        if let Some(slot) = slots.get_mut(place as usize).filter(|_| fits && (parsed.is_ok() || leaves.is_some())) {
+            *slot = parsed;
         }
     }
     Entries(slots)
@@ -313,12 +255,10 @@ fn entries(tiles: &[Tile], leaves: Option<&[Hash]>, stored: u64) -> Entries {
 fn check_tiles(tiles: &[Tile], leaves: &[Hash], entries: &Entries, report: &mut Report) {
     let size = leaves.len() as u64;
     for tile in tiles.iter().filter(|tile| tile.end() <= size) {
-        let bad = bad_places(tile, leaves);
-        if !bad.is_empty() || tile.content.is_err() {
-            let what = match &tile.content {
-                Err(error) => format!("it cannot be read: {error}"),
-                Ok(_) => format!("{} of its {} places are not what was signed", bad.len(), tile.width),
-            };
+        let bad = tile.bad_places(leaves);
+        if !bad.is_empty() {
+            let differ = || format!("{} of its {} places are not what was signed", bad.len(), tile.width);
+            let what = tile.unreadable.clone().unwrap_or_else(differ);
             report.fault("LEDGER-021", format!("log/{}", tile.name), what, hit(tile, bad, size, entries));
         }
     }
@@ -329,20 +269,6 @@ fn check_tiles(tiles: &[Tile], leaves: &[Hash], entries: &Entries, report: &mut 
             report.fault("LEDGER-021", format!("log/{}", missing.name), "it is missing", records);
         }
     }
-}
-
-fn bad_places(tile: &Tile, leaves: &[Hash]) -> Vec<u64> {
-    let (stored, span) = (tile.hashes(), tile.span() as usize);
-    let expected = |place: u64| {
-        let first = (tile.index * WIDTH + place) as usize * span;
-        leaves.get(first..first + span).map(|leaves| if span == 1 { leaves[0] } else { tree::root(leaves) })
-    };
-    let sound = |place: &u64| stored.get(*place as usize).map(|(_, hash)| *hash) == expected(*place);
-    let mut bad: Vec<u64> = (0..tile.width).filter(|place| !sound(place)).collect();
-    if bad.is_empty() && tile.bytes().len() != tile.sound_length() {
-        bad.push(tile.width - 1);
-    }
-    bad
 }
 
 /// The records whose proofs lead through these places of the tile.
@@ -357,57 +283,59 @@ fn hit(tile: &Tile, bad: impl IntoIterator<Item = u64>, size: u64, entries: &Ent
 }
 
 /// The files that a log of this size has, without content.
-fn required(size: u64) -> Vec<Tile> {
-    let mut required = Vec::new();
-    for level in [None].into_iter().chain((0..LEVELS).map(Some)) {
+fn required(size: u64) -> impl Iterator<Item = Tile> {
+    let levels = [None].into_iter().chain((0..LEVELS).map(Some));
+    levels.flat_map(move |level| {
         let places = size / WIDTH.pow(level.unwrap_or(0));
-        let full = (0..places / WIDTH).map(|index| (index, WIDTH));
-        let edge = (!places.is_multiple_of(WIDTH)).then_some((places / WIDTH, places % WIDTH));
-        required.extend(full.chain(edge).map(|(index, width)| {
-            let name = path(level, index, width);
-            Tile { name, level, index, width, content: Ok(Vec::new()) }
-        }));
-    }
-    required
+        (0..places.div_ceil(WIDTH)).map(move |index| Tile::new(level, index, WIDTH.min(places - index * WIDTH)))
+    })
 }
 
-/// Entries are there, of a known kind, of this log; batch statements in order of segment and naming each other.
-fn check_entries(entries: &Entries, checkpoint: Option<&Checkpoint>, report: &mut Report) {
+/// Entries are there, of a known kind, of this log; batch statements in order of segment and naming each other; what was taken out was there.
+fn check_entries(entries: &Entries, checkpoint: Option<&Checkpoint>, report: &mut Report) -> Vec<Option<Statement>> {
+    let mut statements: Vec<Option<Statement>> = Vec::new();
     // Unknown after a missing entry: that may have been a batch or not.
-    let (mut previous, mut segment) = (Some([0; 32]), Some(0));
-    let mut epoch = 0;
+    let (mut previous, mut segment, mut epoch) = (Some([0; 32]), Some(0), 0);
     for (place, slot) in (0..).zip(&entries.0) {
-        let mut fault = |what: &str| {
+        let mut fault = |code, what: &str| {
             let records = entries.at(place).into_iter().collect();
-            report.fault("LEDGER-027", format!("entry {place} of the main log"), what, records);
+            report.fault(code, format!("entry {place} of the main log"), what, records);
         };
         let entry = match slot {
-            Slot::Known(entry) => entry,
-            Slot::Unknown(reason) => {
-                fault(&format!("the entry {reason}"));
+            Ok(entry) => entry,
+            Err(Some(reason)) => {
+                fault("LEDGER-027", &format!("the entry {reason}"));
                 continue;
             }
-            Slot::Missing => {
-                fault("no stored copy of this entry fits the log");
+            Err(None) => {
+                fault("LEDGER-027", "no stored copy of this entry fits the log");
                 (previous, segment) = (None, None);
+                statements.push(None);
                 continue;
             }
         };
-        if checkpoint.is_some_and(|checkpoint| checkpoint.origin != entry.origin()) {
-            fault("the entry is that of another log");
+        if checkpoint.is_some_and(|checkpoint| checkpoint.origin != entry.origin) {
+            fault("LEDGER-027", "the entry is that of another log");
         }
-        let Entry::Batch(statement) = &**entry else { continue };
+        if let What::Disposal(disposal) = &entry.what
+            && let Err(what) = disposal.apply(&mut statements)
+        {
+            fault("LEDGER-036", &format!("it {what}"));
+        }
+        let What::Batch(statement) = &entry.what else { continue };
         if segment.is_some_and(|segment| segment != statement.segment) {
-            fault("the batch statement is that of another segment");
+            fault("LEDGER-027", "the batch statement is that of another segment");
         }
         if previous.is_some_and(|previous| previous != statement.previous) {
-            fault("the batch statement does not continue the one before it");
+            fault("LEDGER-027", "the batch statement does not continue the one before it");
         }
         if statement.epoch < epoch {
-            fault("its epoch is below that of the statement before it");
+            fault("LEDGER-027", "its epoch is below that of the statement before it");
         }
         (previous, segment, epoch) = (Some(statement.leaf), statement.segment.checked_add(1), statement.epoch);
+        statements.push(Some(statement.clone()));
     }
+    statements
 }
 
 /// Places in a full tile.

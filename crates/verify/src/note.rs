@@ -2,7 +2,10 @@
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
 
-use crate::{Hash, text};
+use crate::{
+    Hash,
+    text::{self, need},
+};
 
 /// A key whose word one takes; made only by [`VerifierKey::parse`] and from epochs that are in the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -10,7 +13,7 @@ pub struct VerifierKey {
     name: String,
     algorithm: u8,
     id: [u8; 4],
-    key: VerifyingKey,
+    pub(crate) key: VerifyingKey,
 }
 
 impl VerifierKey {
@@ -29,18 +32,16 @@ impl VerifierKey {
         };
         let key = text::bytes(key).ok_or("the last part of a verifier key is base64")?;
         let Some((kind, key)) = key.split_first() else { return Err("the verifier key is empty".into()) };
-        if *kind != algorithm {
-            return Err(format!("the verifier key has algorithm {kind}, {algorithm} belongs here"));
-        }
+        need(*kind == algorithm, format!("the verifier key has algorithm {kind}, {algorithm} belongs here"))?;
         let key = Self::new(algorithm, name, key.try_into().map_err(|_| "an Ed25519 key has 32 bytes")?)?;
-        if id != hex_id(key.id) { Err("the id in the verifier key is not that of its name and key".into()) } else { Ok(key) }
+        need(id == hex_id(key.id), "the id in the verifier key is not that of its name and key").map(|()| key)
     }
 
     pub(crate) fn new(algorithm: u8, name: &str, public: [u8; 32]) -> Result<Self, String> {
         let hash = Sha256::new().chain_update(name).chain_update([b'\n', algorithm]).chain_update(public).finalize();
-        if !is_name(name) {
-            return Err("the name of the verifier key is not in its form".into());
-        }
+        let is_odd = |c: char| c == '+' || c.is_whitespace() || c.is_control();
+        let is_name = (1..=255).contains(&name.len()) && !name.contains(is_odd);
+        need(is_name, "the name of the verifier key is not in its form")?;
         let key = VerifyingKey::from_bytes(&public).map_err(|_| "the verifier key is no point on the curve")?;
         Ok(Self { name: name.into(), algorithm, id: [hash[0], hash[1], hash[2], hash[3]], key })
     }
@@ -50,10 +51,6 @@ impl VerifierKey {
         &self.name
     }
 
-    pub(crate) fn public(&self) -> &[u8; 32] {
-        self.key.as_bytes()
-    }
-
     pub(crate) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
         Signature::from_slice(signature).is_ok_and(|signature| self.key.verify_strict(message, &signature).is_ok())
     }
@@ -61,24 +58,21 @@ impl VerifierKey {
     /// The signed text of a note, the line break at its end included, if this key signed it.
     pub(crate) fn open<'a>(&self, note: &'a str) -> Result<&'a str, String> {
         let (signed, signatures) = self.signatures(note)?;
-        if let Some(wrong) = signatures.iter().find(|signature| !self.signed(signed.as_bytes(), signature)) {
-            return Err(format!("has a signature of {} bytes by `{}` that does not fit its text", wrong.len(), self.name));
-        }
-        if signatures.is_empty() { Err(format!("is not signed by `{}`", self.name)) } else { Ok(signed) }
+        let fit = signatures.iter().all(|signature| self.signed(signed.as_bytes(), signature));
+        need(fit, format!("has a signature by `{}` that does not fit its text", self.name))?;
+        need(!signatures.is_empty(), format!("is not signed by `{}`", self.name)).map(|()| signed)
     }
 
     /// Whether this witness cosigned the note.
     pub(crate) fn cosigned(&self, note: &str) -> Result<bool, String> {
         let (signed, cosignatures) = self.signatures(note)?;
-        for cosignature in &cosignatures {
-            let fits = cosignature.split_first_chunk::<8>().is_some_and(|(seconds, signature)| {
-                let seconds = i64::from_be_bytes(*seconds);
-                seconds >= 0 && self.signed(format!("cosignature/v1\ntime {seconds}\n{signed}").as_bytes(), signature)
-            });
-            if !fits {
-                return Err(format!("has a cosignature by `{}` that does not fit its text", self.name));
-            }
-        }
+        let fits = |cosignature: &Vec<u8>| {
+            let Some((seconds, signature)) = cosignature.split_first_chunk::<8>() else { return false };
+            let seconds = i64::from_be_bytes(*seconds);
+            seconds >= 0 && self.signed(format!("cosignature/v1\ntime {seconds}\n{signed}").as_bytes(), signature)
+        };
+        let fit = cosignatures.iter().all(fits);
+        need(fit, format!("has a cosignature by `{}` that does not fit its text", self.name))?;
         Ok(!cosignatures.is_empty())
     }
 
@@ -133,15 +127,10 @@ impl Checkpoint {
     /// # Errors
     /// Says what is wrong, as the end of a sentence that begins with "it".
     pub fn open(note: &[u8], key: &VerifierKey) -> Result<Self, String> {
-        if note.len() > NOTE_LIMIT {
-            return Err(format!("has {} bytes where at most {NOTE_LIMIT} belong", note.len()));
-        }
+        need(note.len() <= NOTE_LIMIT, format!("has {} bytes where at most {NOTE_LIMIT} belong", note.len()))?;
         let note = std::str::from_utf8(note).map_err(|_| "is not UTF-8")?;
-        let checkpoint = Self::parse(key.open(note)?, note).ok_or("is signed but not in the form of docs/spec/record.md")?;
-        if checkpoint.origin != key.name {
-            return Err(format!("is of origin `{}`, signed by `{}`", checkpoint.origin, key.name));
-        }
-        Ok(checkpoint)
+        let checkpoint = Self::parse(key.open(note)?, note).filter(|checkpoint| checkpoint.origin == key.name);
+        Ok(checkpoint.ok_or("is signed but not in the form of docs/spec/record.md, or of another origin than the key")?)
     }
 
     fn parse(signed: &str, note: &str) -> Option<Self> {
@@ -150,10 +139,6 @@ impl Checkpoint {
         let at = text::time(time.strip_prefix("time ")?)?;
         Some(Self { origin: origin.into(), size: text::number(size)?, root: text::hash(root)?, at, note: note.into() })
     }
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=255).contains(&name.len()) && !name.chars().any(|c| c == '+' || c.is_whitespace() || c.is_control())
 }
 
 /// Signature algorithms of the note format.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use crate::{
     VerifierKey,
     note::{COSIGNATURE, ED25519},
-    text,
+    text::{self, need},
 };
 
 /// A trust policy; made only by [`Policy::parse`].
@@ -17,7 +17,6 @@ pub struct Policy {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Quorum {
-    None,
     /// By place.
     Witness(usize),
     AtLeast(usize, Vec<Quorum>),
@@ -26,7 +25,6 @@ enum Quorum {
 impl Quorum {
     fn is_met(&self, cosigned: &[bool]) -> bool {
         match self {
-            Self::None => true,
             Self::Witness(place) => cosigned[*place],
             Self::AtLeast(count, members) => members.iter().filter(|member| member.is_met(cosigned)).count() >= *count,
         }
@@ -44,7 +42,10 @@ impl Policy {
             reader.line(line).ok_or_else(|| format!("line {number} breaks a rule of docs/spec/log.md, *Policy*"))?;
         }
         let quorum = reader.quorum.ok_or("it has no `quorum` line, or more than 65,536 bytes")?;
-        Ok(Self { logs: reader.logs, witnesses: reader.witnesses, quorum })
+        let Reader { logs, witnesses, names, .. } = reader;
+        let groups = names.len() - witnesses.len();
+        need(logs.len() <= 32 && witnesses.len() <= 64 && groups <= 64, "it names more logs, witnesses or groups than it may")?;
+        Ok(Self { logs, witnesses, quorum })
     }
 
     /// The key it names for a log.
@@ -56,11 +57,7 @@ impl Policy {
     pub(crate) fn check(&self, note: &str) -> Result<(), String> {
         let cosigned: Vec<bool> = self.witnesses.iter().map(|witness| witness.cosigned(note)).collect::<Result<_, _>>()?;
         let by = cosigned.iter().filter(|cosigned| **cosigned).count();
-        if self.quorum.is_met(&cosigned) {
-            Ok(())
-        } else {
-            Err(format!("has {by} cosignatures, which are no quorum of the policy"))
-        }
+        need(self.quorum.is_met(&cosigned), format!("has {by} cosignatures, which are no quorum of the policy"))
     }
 }
 
@@ -72,7 +69,6 @@ struct Reader {
     /// What a name stands for, and whether it is a group's member already.
     names: HashMap<String, (Quorum, bool)>,
     quorum: Option<Quorum>,
-    groups: usize,
 }
 
 impl Reader {
@@ -86,16 +82,16 @@ impl Reader {
             [first, ..] if first.starts_with('#') => Some(()),
             ["log", key] | ["log", key, _] => {
                 self.logs.push(self.new_key(ED25519, key)?);
-                (self.logs.len() <= 32).then_some(())
+                Some(())
             }
             ["witness", name, key] | ["witness", name, key, _] => {
                 self.witnesses.push(self.new_key(COSIGNATURE, key)?);
-                self.define(name, Quorum::Witness(self.witnesses.len() - 1)).filter(|()| self.witnesses.len() <= 64)
+                self.define(name, Quorum::Witness(self.witnesses.len() - 1))
             }
             ["group", name, count, ref members @ ..] => self.group(name, count, members),
-            ["quorum", "none"] => self.quorum.replace(Quorum::None).is_none().then_some(()),
             ["quorum", name] => {
-                let quorum = self.names.get(name)?.0.clone();
+                let none = || Some((Quorum::AtLeast(0, Vec::new()), false)).filter(|_| name == "none");
+                let (quorum, _) = self.names.get(name).cloned().or_else(none)?;
                 self.quorum.replace(quorum).is_none().then_some(())
             }
             _ => None,
@@ -105,7 +101,7 @@ impl Reader {
     /// The same key under two names would count twice.
     fn new_key(&self, algorithm: u8, text: &str) -> Option<VerifierKey> {
         let key = VerifierKey::parse_as(algorithm, text).ok()?;
-        let known = self.logs.iter().chain(&self.witnesses).any(|known| known.public() == key.public());
+        let known = self.logs.iter().chain(&self.witnesses).any(|known| known.key == key.key);
         (!known).then_some(key)
     }
 
@@ -115,14 +111,13 @@ impl Reader {
             "any" => 1,
             number => text::number(number)?,
         };
-        self.groups += 1;
         let mut taken = Vec::new();
         for member in members {
             let (what, is_member) = self.names.get_mut(*member)?;
             taken.push(what.clone());
             (!std::mem::replace(is_member, true)).then_some(())?;
         }
-        ((1..=members.len()).contains(&count) && self.groups <= 64).then_some(())?;
+        (1..=members.len()).contains(&count).then_some(())?;
         self.define(name, Quorum::AtLeast(count, taken))
     }
 

@@ -1,7 +1,14 @@
 //! The proof of one record: *Proof of one record* in `docs/spec/record.md` and `docs/spec/log.md`.
 use serde::Serialize;
 
-use crate::{Checkpoint, Fault, Hash, Leaf, Policy, Statement, VerifierKey, epoch::Epoch, record, text, tree};
+use crate::{
+    Checkpoint, Fault, Hash, Policy, VerifierKey,
+    epoch::Epoch,
+    record::{self, Leaf},
+    statement::Statement,
+    text::{self, need},
+    tree,
+};
 
 /// What a proof establishes about a record; made only by [`verify_proof`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -37,43 +44,32 @@ pub struct Proven {
 /// # Errors
 /// A [`Fault`] that says which step does not hold.
 pub fn verify_proof(proof: &[u8], raw: &[u8], key: &VerifierKey, policy: Option<&Policy>) -> Result<Proven, Fault> {
-    steps(proof, raw, key, policy).map_err(|(place, what)| Fault::new("LEDGER-012", place, what, Vec::new()))
+    steps(proof, raw, key, policy).map_err(|what| Fault { code: "LEDGER-012", what, place: "proof".into(), records: Vec::new() })
 }
 
-fn steps(proof: &[u8], raw: &[u8], key: &VerifierKey, policy: Option<&Policy>) -> Result<Proven, (&'static str, String)> {
-    let fault = |place, what: &str| (place, what.to_owned());
-    let proof = Proof::parse(proof).ok_or_else(|| fault("proof", "it is not in the form of docs/spec/record.md"))?;
-    let checkpoint = Checkpoint::open(proof.note.as_bytes(), key).map_err(|what| ("checkpoint", format!("it {what}")))?;
-    let extra = Extra::parse(&proof.extra).ok_or_else(|| fault("extra", "it is not in the form of docs/spec/record.md"))?;
-    let statement = Statement::parse(extra.statement.as_bytes()).ok_or_else(|| fault("statement", "it is no batch statement"))?;
-    if tree::root_of_path(statement.leaf, proof.index, checkpoint.size, &proof.path) != Some(checkpoint.root) {
-        return Err(fault("statement", "it is not in the main log under this checkpoint"));
-    }
-    let leaf = Leaf::decode(&extra.leaf).ok_or_else(|| fault("leaf", "it is not in the form of docs/spec/record.md"))?;
-    if (leaf.segment, leaf.epoch) != (statement.segment, statement.epoch) || statement.origin != checkpoint.origin {
-        return Err(fault("leaf", "leaf, batch statement and checkpoint are not of one segment, epoch and log"));
-    }
-    let root = tree::root_of_path(tree::leaf(&extra.leaf), u64::from(leaf.index), u64::from(statement.records), &extra.path);
-    if root != Some(statement.root) {
-        return Err(("leaf", format!("record {} is not in its batch", leaf.id())));
-    }
-    if leaf.raw_length != raw.len() as u64 || leaf.commitment != record::commit(&extra.salt, raw) {
-        return Err(("raw bytes", format!("they are not those of record {}", leaf.id())));
-    }
+fn steps(proof: &[u8], raw: &[u8], key: &VerifierKey, policy: Option<&Policy>) -> Result<Proven, String> {
+    let (extra, index, path, note) = outer(proof).ok_or("it is not in the form of docs/spec/record.md")?;
+    let checkpoint = Checkpoint::open(note, key).map_err(|what| format!("its checkpoint {what}"))?;
+    let extra = Extra::parse(&extra).ok_or("its extra is not in the form of docs/spec/record.md")?;
+    let statement = Statement::parse(extra.statement.as_bytes()).ok_or("its statement is no batch statement")?;
+    let is_in_log = |leaf, index, path: &[Hash]| tree::root_of_path(leaf, index, checkpoint.size, path) == Some(checkpoint.root);
+    let sealed = is_in_log(statement.leaf, index, &path);
+    need(sealed, "the statement is not in the main log under this checkpoint")?;
+    let leaf = Leaf::decode(&extra.leaf).ok_or("its leaf is not in the form of docs/spec/record.md")?;
+    let same = (leaf.segment, leaf.epoch) == (statement.segment, statement.epoch) && statement.origin == checkpoint.origin;
+    need(same, "leaf, batch statement and checkpoint are not of one segment, epoch and log")?;
+    let root = tree::root_of_path(tree::leaf(&extra.leaf), leaf.index.into(), statement.records.into(), &extra.path);
+    need(root == Some(statement.root), format!("record {} is not in its batch", leaf.id()))?;
+    let same = leaf.raw_length == raw.len() as u64 && leaf.commitment == record::commit(&extra.salt, raw);
+    need(same, format!("the bytes are not those of record {}", leaf.id()))?;
     if let Some((index, path, entry)) = &extra.epoch {
-        let epoch = Epoch::parse(entry).filter(|epoch| epoch.origin == checkpoint.origin);
-        let epoch = epoch.ok_or_else(|| fault("epoch", "it is no epoch of this log"))?;
-        if tree::root_of_path(tree::leaf(entry.as_bytes()), *index, checkpoint.size, path) != Some(checkpoint.root) {
-            return Err(fault("epoch", "it is not in the main log under this checkpoint"));
-        }
-        epoch.check(&checkpoint).map_err(|what| ("checkpoint", format!("it {what}")))?;
+        let epoch =
+            Epoch::parse(entry).filter(|epoch| epoch.origin == checkpoint.origin).ok_or("it names no epoch of this log")?;
+        need(is_in_log(tree::leaf(entry.as_bytes()), *index, path), "the epoch is not in the main log under this checkpoint")?;
+        epoch.check(&checkpoint).map_err(|what| format!("its checkpoint {what}"))?;
     }
-    policy.map_or(Ok(()), |policy| policy.check(&checkpoint.note)).map_err(|what| ("checkpoint", format!("it {what}")))?;
-    Ok(proven(&leaf, &statement, &checkpoint))
-}
-
-fn proven(leaf: &Leaf, statement: &Statement, checkpoint: &Checkpoint) -> Proven {
-    Proven {
+    policy.map_or(Ok(()), |policy| policy.check(&checkpoint.note)).map_err(|what| format!("its checkpoint {what}"))?;
+    Ok(Proven {
         record: leaf.id(),
         source: leaf.source.into(),
         sequence: leaf.sequence,
@@ -83,32 +79,20 @@ fn proven(leaf: &Leaf, statement: &Statement, checkpoint: &Checkpoint) -> Proven
         raw_bytes: leaf.raw_length,
         policy: leaf.policy.into(),
         sealed: text::time_text(statement.sealed),
-        origin: checkpoint.origin.clone(),
+        origin: statement.origin,
         entries: checkpoint.size,
         signed: text::time_text(checkpoint.at),
-    }
+    })
 }
 
-/// The outer text: the statement's place in the main log, and the checkpoint.
-struct Proof<'a> {
-    extra: String,
-    index: u64,
-    path: Vec<Hash>,
-    note: &'a str,
-}
-
-impl<'a> Proof<'a> {
-    fn parse(proof: &'a [u8]) -> Option<Self> {
-        let text = std::str::from_utf8(proof).ok().filter(|text| text.len() <= PROOF_LIMIT)?;
-        let (head, note) = text.split_once("\n\n")?;
-        let mut lines = head.split('\n');
-        if lines.next()? != "c2sp.org/tlog-proof@v1" {
-            return None;
-        }
-        let extra = String::from_utf8(text::bytes(lines.next()?.strip_prefix("extra ")?)?).ok()?;
-        let index = text::number(lines.next()?.strip_prefix("index ")?)?;
-        Some(Self { extra, index, path: path(lines.map(text::hash))?, note })
-    }
+/// The outer text: what the checkpoint vouches for, its place in the main log with the path there, and the checkpoint.
+fn outer(proof: &[u8]) -> Option<(String, u64, Vec<Hash>, &[u8])> {
+    let text = std::str::from_utf8(proof).ok().filter(|text| text.len() <= PROOF_LIMIT)?;
+    let (head, note) = text.strip_prefix("c2sp.org/tlog-proof@v1\n")?.split_once("\n\n")?;
+    let mut lines = head.split('\n');
+    let extra = text::bytes(text::field(lines.next()?, "extra")?)?;
+    let index = text::number(text::field(lines.next()?, "index")?)?;
+    Some((String::from_utf8(extra).ok()?, index, path(lines.map(text::hash))?, note.as_bytes()))
 }
 
 /// The inner text: leaf, salt, its place in the batch, the key epoch of the checkpoint, and the batch statement.

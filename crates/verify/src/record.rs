@@ -2,7 +2,7 @@
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 
-use crate::{Hash, text};
+use crate::{Hash, bytes::Bytes, text};
 
 /// Names and grades of the transports, by number from 1.
 const TRANSPORTS: [(&str, u8); 8] = [
@@ -17,20 +17,12 @@ const TRANSPORTS: [(&str, u8); 8] = [
 ];
 
 /// Gives the salts of one segment.
-pub(crate) struct Salts {
-    expand: Hkdf<Sha256>,
-    segment: u32,
-}
-
-impl Salts {
-    pub(crate) fn new(secret: &Hash, segment: u32) -> Self {
-        Self { expand: Hkdf::new(Some(b"reeve-salt/v1"), secret), segment }
-    }
-
-    pub(crate) fn salt(&self, index: u32) -> Hash {
+pub(crate) fn salts(secret: &Hash, segment: u32) -> impl Fn(u32) -> Hash + use<> {
+    let expand = Hkdf::<Sha256>::new(Some(b"reeve-salt/v1"), secret);
+    move |index| {
         let mut salt = [0; 32];
         // 32 bytes are one block of the hash: expanding cannot fail.
-        let _ = self.expand.expand_multi_info(&[&self.segment.to_be_bytes(), &index.to_be_bytes()], &mut salt);
+        let _ = expand.expand_multi_info(&[&segment.to_be_bytes(), &index.to_be_bytes()], &mut salt);
         salt
     }
 }
@@ -54,7 +46,7 @@ pub(crate) fn lost_leaf(segment: u32, index: u32) -> Hash {
 
 /// What a leaf says about a record: everything but its content.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Leaf<'a> {
+pub(crate) struct Leaf<'a> {
     /// Segment number.
     pub segment: u32,
     /// Place in the segment, from 0.
@@ -71,7 +63,7 @@ pub struct Leaf<'a> {
     pub certainty: u8,
     /// Time the source claims, microseconds since 1970; 0 if none.
     pub claimed_at: i64,
-    /// 1 to 7.
+    /// 1 to 8.
     pub transport: u8,
     /// Length of the raw bytes.
     pub raw_length: u64,
@@ -84,52 +76,38 @@ pub struct Leaf<'a> {
 }
 
 impl<'a> Leaf<'a> {
-    /// Writes the one encoding; `None` if a name is longer than its length field can say.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Option<()> {
-        out.clear();
-        out.extend_from_slice(b"RVL1");
-        out.extend_from_slice(&self.segment.to_be_bytes());
-        out.extend_from_slice(&self.index.to_be_bytes());
-        out.extend_from_slice(&self.epoch.to_be_bytes());
-        out.extend_from_slice(&self.sequence.to_be_bytes());
-        out.extend_from_slice(&self.previous);
-        out.extend_from_slice(&self.received_at.to_be_bytes());
-        out.push(self.certainty);
-        out.extend_from_slice(&self.claimed_at.to_be_bytes());
-        out.push(self.transport);
-        out.push(grade(self.transport)?);
-        out.extend_from_slice(&self.raw_length.to_be_bytes());
-        out.extend_from_slice(&self.commitment);
+    /// The one encoding; `None` if a name is longer than its length field can say.
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+        let place = [&b"RVL1"[..], &self.segment.to_be_bytes(), &self.index.to_be_bytes(), &self.epoch.to_be_bytes()].concat();
+        let chain = [&self.sequence.to_be_bytes()[..], &self.previous].concat();
+        let times = [&self.received_at.to_be_bytes()[..], &[self.certainty], &self.claimed_at.to_be_bytes()].concat();
+        let bytes = [&[self.transport, grade(self.transport)?][..], &self.raw_length.to_be_bytes(), &self.commitment].concat();
+        let mut out = [place, chain, times, bytes].concat();
         for name in [self.source, self.policy] {
             out.extend_from_slice(&u16::try_from(name.len()).ok()?.to_be_bytes());
             out.extend_from_slice(name.as_bytes());
         }
-        Some(())
+        Some(out)
     }
 
     /// Reads a leaf; `None` unless the bytes are the one encoding of it.
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let mut rest = Fields(bytes);
-        if rest.take::<4>()? != *b"RVL1" {
-            return None;
-        }
+        let mut rest = Bytes(bytes);
+        rest.array().filter(|kind| kind == b"RVL1")?;
         let leaf = Self {
-            segment: u32::from_be_bytes(rest.take()?),
-            index: u32::from_be_bytes(rest.take()?),
-            epoch: u64::from_be_bytes(rest.take()?),
-            sequence: u64::from_be_bytes(rest.take()?),
-            previous: rest.take()?,
-            received_at: i64::from_be_bytes(rest.take()?),
-            certainty: u8::from_be_bytes(rest.take()?),
-            claimed_at: i64::from_be_bytes(rest.take()?),
-            transport: {
-                let [number, letter] = rest.take()?;
-                grade(number).filter(|grade| *grade == letter).map(|_| number)?
-            },
-            raw_length: u64::from_be_bytes(rest.take()?),
-            commitment: rest.take()?,
-            source: rest.name()?,
-            policy: rest.name()?,
+            segment: u32::from_be_bytes(rest.array()?),
+            index: u32::from_be_bytes(rest.array()?),
+            epoch: u64::from_be_bytes(rest.array()?),
+            sequence: u64::from_be_bytes(rest.array()?),
+            previous: rest.array()?,
+            received_at: i64::from_be_bytes(rest.array()?),
+            certainty: rest.byte()?,
+            claimed_at: i64::from_be_bytes(rest.array()?),
+            transport: rest.array().filter(|[number, letter]| grade(*number) == Some(*letter))?[0],
+            raw_length: u64::from_be_bytes(rest.array()?),
+            commitment: rest.array()?,
+            source: std::str::from_utf8(rest.prefixed()?).ok()?,
+            policy: std::str::from_utf8(rest.prefixed()?).ok()?,
         };
         let times = text::in_range(leaf.received_at) && text::in_range(leaf.claimed_at);
         let claim = leaf.certainty <= 4 && (leaf.certainty > 0 || leaf.claimed_at == 0);
@@ -156,24 +134,6 @@ fn grade(transport: u8) -> Option<u8> {
     TRANSPORTS.get(usize::from(transport).checked_sub(1)?).map(|(_, grade)| *grade)
 }
 
-/// Takes fixed fields off the front of big-endian bytes.
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
-
-impl<'a> Fields<'a> {
-    pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*field)
-    }
-
-    fn name(&mut self) -> Option<&'a str> {
-        let length = u16::from_be_bytes(self.take()?);
-        let (name, rest) = self.0.split_at_checked(usize::from(length))?;
-        self.0 = rest;
-        std::str::from_utf8(name).ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,7 +146,7 @@ mod tests {
             let line = spec.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap();
             text::hex(line).unwrap()
         };
-        let salt = Salts::new(&[0x5a; 32], 7).salt(2);
+        let salt = salts(&[0x5a; 32], 7)(2);
         let raw = b"Jan  5 09:12:44 web1 sshd[311]: Accepted publickey for ana";
         let leaf = Leaf {
             segment: 7,
@@ -203,8 +163,7 @@ mod tests {
             source: "syslog/web1",
             policy: "default",
         };
-        let mut bytes = Vec::new();
-        leaf.encode(&mut bytes).unwrap();
+        let bytes = leaf.encode().unwrap();
         assert_eq!(salt[..], printed("salt"));
         assert_eq!(leaf.commitment[..], printed("commitment"));
         assert_eq!(bytes, printed("leaf"));

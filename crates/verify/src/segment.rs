@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Fault, Files, Hash, Leaf, RecordRange, Report,
-    files::{read_all, read_part},
+    Files, Hash, RecordRange, Report,
+    bytes::Bytes,
+    files::read_all,
     parquet::{Cell, Kind, Physical, TIMESTAMP_MICROS, Table, UINT_8, UINT_32, UINT_64, UTF8},
-    record::{Fields, Salts, commit, commit_secret, lost_leaf, transport_number},
+    record::{self, Leaf, commit, commit_secret, lost_leaf, transport_number},
     statement::{FileHash, Statement},
-    text,
+    text::{self, need},
     tree::{self, Tree},
 };
 
@@ -50,50 +51,186 @@ impl Chains {
     }
 }
 
+/// One segment under its statement, and where what is found goes.
+struct Segment<'a> {
+    files: &'a dyn Files,
+    statement: &'a Statement,
+    chains: &'a mut Chains,
+    report: &'a mut Report,
+}
+
 pub(crate) fn check(files: &dyn Files, statement: &Statement, chains: &mut Chains, report: &mut Report) {
-    if statement.destroyed {
-        return check_leaves(files, statement, chains, report);
-    }
     let before = report.faults.len();
-    report.lost_records += statement.lost.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
     chains.enter(statement.epoch);
-    let regions = check_map(files, statement, report);
-    let name = name(statement, "parquet");
-    match compare(files, &name, statement, &regions) {
-        Ok(faults) if faults.is_empty() => check_records(files, &name, statement, chains, report),
-        Ok(faults) => report.faults.extend(faults),
-        Err(error) => {
-            let code = if error.kind() == std::io::ErrorKind::NotFound { "LEDGER-024" } else { "LEDGER-022" };
-            report.fault(code, name, format!("it cannot be read: {error}"), vec![all(statement)]);
-        }
+    let mut segment = Segment { files, statement, chains, report };
+    if statement.destroyed {
+        segment.check_leaves();
+    } else {
+        segment.check_content();
     }
-    if report.faults.len() > before {
+    if statement.destroyed || report.faults.len() > before {
         chains.break_off();
     }
 }
 
-/// Of a destroyed segment the leaf hashes are there, and give its root.
-fn check_leaves(files: &dyn Files, statement: &Statement, chains: &mut Chains, report: &mut Report) {
-    chains.enter(statement.epoch);
-    chains.break_off();
-    report.destroyed_records += u64::from(statement.records);
-    let name = format!("segments/{:08}.leaves", statement.segment);
-    let length = 32 * u64::from(statement.records);
-    let read = read_all(files, &name, length).unwrap_or_default();
-    if read.len() as u64 != length || tree::root(read.as_chunks::<32>().0) != statement.root {
-        let what = "it cannot be read, or does not give the batch root that was signed";
-        report.fault("LEDGER-024", name, what, vec![all(statement)]);
+impl Segment<'_> {
+    /// Name of a file of the segment as it is now.
+    fn name(&self, kind: &str) -> String {
+        let Statement { segment, redactions, .. } = self.statement;
+        let redacted = if *redactions > 0 { format!(".r{redactions}") } else { String::new() };
+        format!("segments/{segment:08}{redacted}.{kind}")
     }
-}
 
-/// Name of a file of the segment as it is now.
-fn name(statement: &Statement, kind: &str) -> String {
-    let redacted = if statement.redactions > 0 { format!(".r{}", statement.redactions) } else { String::new() };
-    format!("segments/{:08}{redacted}.{kind}", statement.segment)
-}
+    fn all(&self) -> Vec<RecordRange> {
+        vec![RecordRange::all(self.statement.segment, Some(self.statement))]
+    }
 
-fn all(statement: &Statement) -> RecordRange {
-    RecordRange::all(statement.segment, Some(statement))
+    /// Of a destroyed segment the leaf hashes are there, and give its root.
+    fn check_leaves(&mut self) {
+        self.report.destroyed_records += u64::from(self.statement.records);
+        let name = format!("segments/{:08}.leaves", self.statement.segment);
+        let length = 32 * u64::from(self.statement.records);
+        let read = read_all(self.files, &name, length).unwrap_or_default();
+        if read.len() as u64 != length || tree::root(read.as_chunks::<32>().0) != self.statement.root {
+            let what = "it cannot be read, or does not give the batch root that was signed";
+            self.report.fault("LEDGER-024", name, what, self.all());
+        }
+    }
+
+    fn check_content(&mut self) {
+        self.report.lost_records += self.statement.lost.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
+        let (regions, name) = (self.check_map(), self.name("parquet"));
+        match self.files.read(&name, self.statement.file.0.saturating_add(1)) {
+            Ok(file) if file_hash(&file) == self.statement.file => self.check_records(&name, &file),
+            Ok(file) => self.compare(&name, &file, &regions),
+            Err(error) => {
+                let code = if error.kind() == std::io::ErrorKind::NotFound { "LEDGER-024" } else { "LEDGER-022" };
+                self.report.fault(code, name, format!("it cannot be read: {error}"), self.all());
+            }
+        }
+    }
+
+    /// The map, if it is the one that was sealed; else no regions.
+    fn check_map(&mut self) -> Vec<Region> {
+        let name = self.name("map");
+        let regions = match read_all(self.files, &name, MAP_LIMIT) {
+            Err(error) => Err(format!("it cannot be read: {error}")),
+            Ok(bytes) if file_hash(&bytes) != self.statement.map => Err("it is not the file that was sealed".into()),
+            Ok(bytes) => {
+                parse_map(&bytes, self.statement).ok_or("it is sealed but not in the form of docs/spec/record.md".into())
+            }
+        };
+        let all = self.all();
+        self.report.expect("LEDGER-026", name, || all, regions).unwrap_or_default()
+    }
+
+    /// Says which bytes are not what was sealed and, by the map, which records that hits.
+    fn compare(&mut self, name: &str, file: &[u8], regions: &[Region]) {
+        let (before, sealed) = (self.report.faults.len(), self.statement.file.0);
+        if file.len() as u64 != sealed {
+            let what = format!(
+                "it has {} bytes than the {sealed} that were sealed",
+                if (file.len() as u64) < sealed { "less" } else { "more" }
+            );
+            self.report.fault("LEDGER-022", name, what, self.all());
+        }
+        for Region { offset, length, first, count, sha256 } in regions {
+            let stored = Bytes(file.get(*offset as usize..).unwrap_or_default()).up_to(*length as usize);
+            if file_hash(stored).1 != *sha256 {
+                let place = format!("{name} bytes {offset}…{}", offset + length.saturating_sub(1));
+                let records = RecordRange { segment: self.statement.segment, first: *first, count: *count.max(&1) };
+                self.report.fault("LEDGER-022", place, "these bytes are not what was sealed", vec![records]);
+            }
+        }
+        if self.report.faults.len() == before {
+            self.report.fault("LEDGER-022", name, "it is not the file that was sealed", self.all());
+        }
+    }
+
+    fn check_records(&mut self, name: &str, file: &[u8]) {
+        let mut totals = Totals::default();
+        let held = self.read_records(file, &mut totals).and_then(|()| totals.check(self.statement));
+        self.report.records += totals.tree.size();
+        self.report.redacted_records += totals.redacted;
+        let all = self.all();
+        if self.report.expect("LEDGER-023", name, || all, held).is_some() && !totals.astray.is_empty() {
+            let range =
+                |(first, count): &(u32, u32)| RecordRange { segment: self.statement.segment, first: *first, count: *count };
+            let astray = totals.astray.iter().map(range).collect();
+            self.report.fault("LEDGER-023", name, "these records do not continue what their source sent before", astray);
+        }
+    }
+
+    /// Reads every row and recomputes its leaf.
+    fn read_records(&mut self, file: &[u8], totals: &mut Totals) -> Result<(), String> {
+        let statement = self.statement;
+        let table = Table::open(file, COLUMNS)?;
+        let salts = self.salting(&table)?;
+        let (held, sealed) = (table.rows, statement.records);
+        need(held == u64::from(sealed), format!("it holds {held} records, the batch statement says {sealed}"))?;
+        let mut heads: HashMap<String, Hash> = HashMap::new();
+        table.for_each(|cells| {
+            let index = totals.tree.size() as u32;
+            let broken = || format!("row {index} breaks the form of docs/spec/record.md");
+            let (mut leaf, raw) = leaf_of(cells, statement, index).ok_or_else(broken)?;
+            let before = statement.redacted.partition_point(|(first, _)| *first <= index);
+            let redacted = statement.redacted[..before].last().is_some_and(|(first, count)| index - first < *count);
+            match raw {
+                Some(raw) if !redacted => leaf.commitment = commit(&salts(index).1, raw),
+                None if redacted => {
+                    (leaf.raw_length, leaf.commitment) = salts(index);
+                    totals.redacted += 1;
+                }
+                Some(_) => return Err(format!("row {index} has content though it was redacted")),
+                None => {
+                    add(&mut totals.lost, index);
+                    totals.tree.push(lost_leaf(statement.segment, index));
+                    self.chains.break_off();
+                    return Ok(());
+                }
+            }
+            let is_written_out = matches!(cells[9], Cell::Bytes(_));
+            if let Some(head) = heads.get(leaf.source).filter(|_| !is_written_out) {
+                leaf.previous = *head;
+            }
+            let hash = tree::leaf(&leaf.encode().ok_or_else(broken)?);
+            totals.tree.push(hash);
+            totals.raw_bytes = totals.raw_bytes.saturating_add(leaf.raw_length);
+            let at = leaf.received_at;
+            totals.received = Some(totals.received.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
+            // Not `insert`, which would take a new copy of the name for each record.
+            match heads.get_mut(leaf.source) {
+                Some(head) => *head = hash,
+                None => _ = heads.insert(leaf.source.to_owned(), hash),
+            }
+            if !self.chains.continues(&leaf, hash) {
+                add(&mut totals.astray, index);
+            }
+            Ok(())
+        })
+    }
+
+    /// The salts, if the file's metadata is that of the segment: from its secret, or from the file that takes its place once records were redacted.
+    fn salting(&self, table: &Table<'_>) -> Result<Salting, String> {
+        let Statement { segment, epoch, records, salts, salts_file: logged, .. } = *self.statement;
+        let secret = table.pair("reeve.salt_secret").map(|secret| text::hex(secret)?.try_into().ok());
+        let same = table.pair("reeve.format") == Some(if logged.is_some() { "2" } else { "1" })
+            && table.pair("reeve.segment").and_then(text::number) == Some(segment)
+            && table.pair("reeve.epoch").and_then(text::number) == Some(epoch);
+        need(same && logged.is_some() == secret.is_none(), "its metadata is not that of the batch statement, or incomplete")?;
+        let Some(logged) = logged else {
+            let secret: Option<Hash> = secret.flatten().filter(|secret| commit_secret(secret) == salts);
+            let salt = record::salts(&secret.ok_or("its salt secret is not that of the batch statement")?, segment);
+            return Ok(Box::new(move |index| (0, salt(index))));
+        };
+        let rows = read_all(self.files, &self.name("salts"), logged.0).map_err(|error| format!("its salts: {error}"))?;
+        let fits = logged.0 == 40 * u64::from(records) && logged == file_hash(&rows);
+        need(fits, "its salts are not those that were logged")?;
+        Ok(Box::new(move |index| {
+            let mut row = Bytes(rows.get(40 * index as usize..).unwrap_or_default());
+            (row.array().map_or(0, u64::from_be_bytes), row.array().unwrap_or_default())
+        }))
+    }
 }
 
 /// A stretch of the segment file and the records it serves.
@@ -105,21 +242,8 @@ struct Region {
     sha256: Hash,
 }
 
-/// The map, if it is the one that was sealed; else no regions.
-fn check_map(files: &dyn Files, statement: &Statement, report: &mut Report) -> Vec<Region> {
-    let name = name(statement, "map");
-    let problem = match read_all(files, &name, MAP_LIMIT) {
-        Err(error) => format!("it cannot be read: {error}"),
-        Ok(bytes) if (bytes.len() as u64, <Hash>::from(Sha256::digest(&bytes))) != statement.map => {
-            "it is not the file that was sealed".into()
-        }
-        Ok(bytes) => match parse_map(&bytes, statement) {
-            Some(regions) => return regions,
-            None => "it is sealed but not in the form of docs/spec/record.md".into(),
-        },
-    };
-    report.fault("LEDGER-026", name, problem, vec![all(statement)]);
-    Vec::new()
+fn file_hash(bytes: &[u8]) -> FileHash {
+    (bytes.len() as u64, Sha256::digest(bytes).into())
 }
 
 fn parse_map(bytes: &[u8], statement: &Statement) -> Option<Vec<Region>> {
@@ -148,44 +272,6 @@ fn parse_map(bytes: &[u8], statement: &Statement) -> Option<Vec<Region>> {
     (end == statement.file.0 && !regions.is_empty()).then_some(regions)
 }
 
-/// Every byte against the statement; where they differ, the map says which records that hits.
-fn compare(files: &dyn Files, name: &str, statement: &Statement, regions: &[Region]) -> std::io::Result<Vec<Fault>> {
-    let length = files.length(name)?;
-    if hash_file(files, name, length)? == statement.file {
-        return Ok(Vec::new());
-    }
-    let mut faults = Vec::new();
-    if length != statement.file.0 {
-        let what = format!("it has {length} bytes, {} were sealed", statement.file.0);
-        faults.push(Fault::new("LEDGER-022", name, what, vec![all(statement)]));
-    }
-    for region in regions {
-        let bytes = read_part(files, name, region.offset, region.length.min(length))?;
-        if <Hash>::from(Sha256::digest(&bytes)) != region.sha256 {
-            let place = format!("{name} bytes {}…{}", region.offset, region.offset + region.length.saturating_sub(1));
-            let records = RecordRange { segment: statement.segment, first: region.first, count: region.count.max(1) };
-            faults.push(Fault::new("LEDGER-022", place, "these bytes are not what was sealed", vec![records]));
-        }
-    }
-    if faults.is_empty() {
-        faults.push(Fault::new("LEDGER-022", name, "it is not the file that was sealed", vec![all(statement)]));
-    }
-    Ok(faults)
-}
-
-fn hash_file(files: &dyn Files, name: &str, length: u64) -> std::io::Result<FileHash> {
-    let (mut hasher, mut at) = (Sha256::new(), 0);
-    while at < length {
-        let bytes = read_part(files, name, at, (length - at).min(1 << 20))?;
-        if bytes.is_empty() {
-            break;
-        }
-        hasher.update(&bytes);
-        at += bytes.len() as u64;
-    }
-    Ok((at, hasher.finalize().into()))
-}
-
 /// What the rows of a segment add up to.
 #[derive(Default)]
 struct Totals {
@@ -197,117 +283,19 @@ struct Totals {
     /// Records that do not continue their source's chain.
     astray: Vec<(u32, u32)>,
     redacted: u64,
-    index: u32,
 }
 
-fn check_records(files: &dyn Files, name: &str, statement: &Statement, chains: &mut Chains, report: &mut Report) {
-    let mut totals = Totals::default();
-    let read = read_records(files, name, statement, chains, &mut totals);
-    report.records += u64::from(totals.index);
-    report.redacted_records += totals.redacted;
-    let mut records = vec![all(statement)];
-    let what = if let Err(problem) = read {
-        problem
-    } else if totals.tree.root() != statement.root || totals.raw_bytes != statement.raw_bytes {
-        "its records do not give the batch root and the number of bytes that were signed".into()
-    } else if totals.received.unwrap_or((0, 0)) != statement.received || totals.lost != statement.lost {
-        "times of receipt or lost records are not those that were signed".into()
-    } else if !totals.astray.is_empty() {
-        let range = |(first, count): &(u32, u32)| RecordRange { segment: statement.segment, first: *first, count: *count };
-        records = totals.astray.iter().map(range).collect();
-        "these records do not continue what their source sent before".into()
-    } else {
-        return;
-    };
-    report.fault("LEDGER-023", name, what, records);
-}
-
-/// Reads every row and recomputes its leaf.
-fn read_records(
-    files: &dyn Files,
-    name: &str,
-    statement: &Statement,
-    chains: &mut Chains,
-    totals: &mut Totals,
-) -> Result<(), String> {
-    let table = Table::open(files, name, statement.file.0, &COLUMNS)?;
-    let salts = salting(files, &table, statement)?;
-    if table.rows != u64::from(statement.records) {
-        return Err(format!("it holds {} records, the batch statement says {}", table.rows, statement.records));
+impl Totals {
+    fn check(&self, statement: &Statement) -> Result<(), String> {
+        let same = self.tree.root() == statement.root && self.raw_bytes == statement.raw_bytes;
+        need(same, "its records do not give the batch root and the number of bytes that were signed")?;
+        let same = self.received.unwrap_or((0, 0)) == statement.received && self.lost == statement.lost;
+        need(same, "times of receipt or lost records are not those that were signed")
     }
-    let mut heads: HashMap<String, Hash> = HashMap::new();
-    let mut encoded = Vec::new();
-    table.for_each(|cells| {
-        let index = totals.index;
-        let broken = || format!("row {index} breaks the form of docs/spec/record.md");
-        let (mut leaf, raw) = leaf_of(cells, statement, index).ok_or_else(broken)?;
-        totals.index += 1;
-        let before = statement.redacted.partition_point(|(first, _)| *first <= index);
-        let redacted = statement.redacted[..before].last().is_some_and(|(first, count)| index - first < *count);
-        match raw {
-            Some(raw) if !redacted => leaf.commitment = commit(&salts(index).1, raw),
-            None if redacted => {
-                (leaf.raw_length, leaf.commitment) = salts(index);
-                totals.redacted += 1;
-            }
-            Some(_) => return Err(format!("row {index} has content though it was redacted")),
-            None => {
-                add(&mut totals.lost, index);
-                totals.tree.push(lost_leaf(statement.segment, index));
-                chains.break_off();
-                return Ok(());
-            }
-        }
-        let is_written_out = matches!(cells[9], Cell::Bytes(_));
-        if let Some(head) = heads.get(leaf.source).filter(|_| !is_written_out) {
-            leaf.previous = *head;
-        }
-        leaf.encode(&mut encoded).ok_or_else(broken)?;
-        let hash = tree::leaf(&encoded);
-        totals.take(&leaf, hash);
-        match heads.get_mut(leaf.source) {
-            Some(head) => *head = hash,
-            None => _ = heads.insert(leaf.source.to_owned(), hash),
-        }
-        if !chains.continues(&leaf, hash) {
-            add(&mut totals.astray, index);
-        }
-        Ok(())
-    })
 }
 
 /// Gives zero and the salt of a record; of a redacted one length and commitment.
 type Salting = Box<dyn Fn(u32) -> (u64, Hash)>;
-
-/// The salts, if the file's metadata is that of the segment: from its secret, or from the file that takes its place once records were redacted.
-fn salting(files: &dyn Files, table: &Table<'_, 10>, statement: &Statement) -> Result<Salting, String> {
-    let (secret, logged) = (table.pair("reeve.salt_secret"), statement.salts_file);
-    let same = table.pair("reeve.format") == Some(if logged.is_some() { "2" } else { "1" })
-        && table.pair("reeve.segment").and_then(text::number) == Some(statement.segment)
-        && table.pair("reeve.epoch").and_then(text::number) == Some(statement.epoch);
-    if let (Some(logged), None, true) = (logged, secret, same) {
-        let rows = read_all(files, &name(statement, "salts"), logged.0).map_err(|error| format!("its salts: {error}"))?;
-        let fits = logged.0 == 40 * u64::from(statement.records) && logged == (rows.len() as u64, Sha256::digest(&rows).into());
-        let of = move |index| {
-            let mut row = Fields(rows.get(40 * index as usize..).unwrap_or_default());
-            (u64::from_be_bytes(row.take().unwrap_or_default()), row.take().unwrap_or([0; 32]))
-        };
-        return if fits { Ok(Box::new(of)) } else { Err("its salts are not those that were logged".into()) };
-    }
-    let secret: Option<Hash> = secret.and_then(|secret| text::hex(secret)?.try_into().ok());
-    let secret = secret.filter(|secret| same && logged.is_none() && commit_secret(secret) == statement.salts);
-    let salts = Salts::new(&secret.ok_or("its metadata is not that of the batch statement, or incomplete")?, statement.segment);
-    Ok(Box::new(move |index| (0, salts.salt(index))))
-}
-
-impl Totals {
-    fn take(&mut self, leaf: &Leaf, hash: Hash) {
-        let at = leaf.received_at;
-        self.raw_bytes = self.raw_bytes.saturating_add(leaf.raw_length);
-        self.received = Some(self.received.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
-        self.tree.push(hash);
-    }
-}
 
 /// Adds the next index to ascending ranges.
 fn add(ranges: &mut Vec<(u32, u32)>, index: u32) {
@@ -363,7 +351,7 @@ const fn column(name: &'static str, physical: Physical, converted: Option<i64>, 
     Kind { name, physical, converted, optional }
 }
 
-const COLUMNS: [Kind; 10] = [
+const COLUMNS: &[Kind] = &[
     column("index", Physical::Int32, Some(UINT_32), false),
     column("raw", Physical::Bytes, None, true),
     column("source", Physical::Bytes, Some(UTF8), false),

@@ -1,22 +1,22 @@
 //! RFC 3161 time-stamp responses: what they say, not whether their authority is to be trusted (that is for `openssl ts -verify`).
-use crate::{Hash, text};
+use crate::{
+    Hash,
+    bytes::Bytes,
+    text::{self, need},
+};
 
 /// The time in a response about bytes of this hash, in microseconds since 1970. The reason follows "the response".
 pub(crate) fn read(response: &[u8], hash: &Hash) -> Result<i64, String> {
-    let mut all = Der(response);
-    let mut body = all.enter(SEQUENCE).filter(|_| all.0.is_empty()).ok_or("is no TimeStampResp")?;
+    let mut body = Der::whole(response).ok_or("is no TimeStampResp")?;
     let status = body.enter(SEQUENCE).and_then(|mut status| status.take(INTEGER)).ok_or("is no TimeStampResp")?;
-    if !matches!(status, [0 | 1]) {
-        return Err("is a refusal".into());
-    }
-    let info = content(body).ok_or("holds no signed TSTInfo")?;
-    let (algorithm, imprint, at) = info_of(info).ok_or("holds a TSTInfo that cannot be read")?;
-    if algorithm == SHA_256 && imprint == hash { Ok(at) } else { Err("is about something else".into()) }
+    need(matches!(status, [0 | 1]), "is a refusal")?;
+    let (algorithm, imprint, at) = content(body).and_then(info_of).ok_or("holds no TSTInfo that can be read")?;
+    need(algorithm == SHA_256 && imprint == hash, "is about something else").map(|()| at)
 }
 
 /// The TSTInfo in a ContentInfo with SignedData (RFC 5652).
-fn content(mut token: Der<'_>) -> Option<&[u8]> {
-    let mut content = token.enter(SEQUENCE).filter(|_| token.0.is_empty())?;
+fn content(token: Der<'_>) -> Option<&[u8]> {
+    let mut content = Der::whole(token.0.0)?;
     content.take(OID).filter(|kind| *kind == SIGNED_DATA)?;
     let mut signed = content.enter(CONTEXT_0)?.enter(SEQUENCE)?;
     signed.take(INTEGER)?;
@@ -28,8 +28,7 @@ fn content(mut token: Der<'_>) -> Option<&[u8]> {
 
 /// Hash algorithm, imprint and time.
 fn info_of(bytes: &[u8]) -> Option<(&[u8], &[u8], i64)> {
-    let mut all = Der(bytes);
-    let mut info = all.enter(SEQUENCE).filter(|_| all.0.is_empty())?;
+    let mut info = Der::whole(bytes)?;
     info.take(INTEGER).filter(|version| *version == [1])?;
     info.take(OID)?;
     let mut imprint = info.enter(SEQUENCE)?;
@@ -44,38 +43,37 @@ fn time(bytes: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(bytes).ok()?.strip_suffix('Z')?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.len() != 14 || !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    let part = |from: usize, to: usize| &whole[from..to];
-    let (date, clock) = ((part(0, 4), part(4, 6), part(6, 8)), (part(8, 10), part(10, 12), part(12, 14)));
-    text::time(&format!("{}-{}-{}T{}:{}:{}.{fraction:0<6.6}Z", date.0, date.1, date.2, clock.0, clock.1, clock.2))
+    (whole.len() == 14 && digits(whole) && digits(fraction)).then_some(())?;
+    let [year, month, day, hour, minute, second] =
+        [0..4, 4..6, 6..8, 8..10, 10..12, 12..14].map(|part: std::ops::Range<usize>| &whole[part]);
+    text::time(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}.{fraction:0<6.6}Z"))
 }
 
 /// Elements of DER, read from the front.
-struct Der<'a>(&'a [u8]);
+struct Der<'a>(Bytes<'a>);
 
 impl<'a> Der<'a> {
     /// The content of the next element, which has this tag and a definite length in its shortest form.
     fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let (found, rest) = self.0.split_first()?;
-        let (first, rest) = rest.split_first()?;
-        let (length, rest) = match first {
-            0..0x80 => (usize::from(*first), rest),
-            first => {
-                let (digits, rest) =
-                    rest.split_at_checked(usize::from(first & 0x7f)).filter(|(digits, _)| (1..=4).contains(&digits.len()))?;
-                let length = digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit));
-                (digits[0] != 0 && length >= 0x80).then_some((length, rest))?
-            }
-        };
-        let (content, rest) = rest.split_at_checked(length).filter(|_| *found == tag)?;
-        self.0 = rest;
-        Some(content)
+        let Der(rest) = self;
+        rest.byte().filter(|found| *found == tag)?;
+        let first = usize::from(rest.byte()?);
+        if first < 0x80 {
+            return rest.take(first);
+        }
+        let digits = rest.take(first & 0x7f).filter(|digits| (1..=4).contains(&digits.len()) && digits[0] != 0)?;
+        let length = digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit));
+        rest.take(length).filter(|_| length >= 0x80)
     }
 
     fn enter(&mut self, tag: u8) -> Option<Der<'a>> {
-        self.take(tag).map(Der)
+        self.take(tag).map(|content| Der(Bytes(content)))
+    }
+
+    /// The one element that these bytes are.
+    fn whole(bytes: &'a [u8]) -> Option<Self> {
+        let mut all = Der(Bytes(bytes));
+        all.enter(SEQUENCE).filter(|_| all.0.0.is_empty())
     }
 }
 

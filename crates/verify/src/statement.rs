@@ -6,7 +6,7 @@ pub(crate) type FileHash = (u64, Hash);
 
 /// A batch statement in the form of `docs/spec/record.md`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Statement {
+pub(crate) struct Statement {
     pub(crate) origin: String,
     pub(crate) segment: u32,
     pub(crate) epoch: u64,

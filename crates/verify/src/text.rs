@@ -6,6 +6,11 @@ use jiff::Timestamp;
 
 use crate::Hash;
 
+/// Fails with a reason unless something holds.
+pub(crate) fn need(holds: bool, what: impl Into<String>) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what.into()) }
+}
+
 /// The value of a line `name value`.
 pub(crate) fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.strip_prefix(name)?.strip_prefix(' ')
@@ -21,7 +26,8 @@ pub(crate) fn bytes(base64: &str) -> Option<Vec<u8>> {
     STANDARD.decode(base64).ok()
 }
 
-pub(crate) fn base64(bytes: &[u8]) -> String {
+/// Base64 of RFC 4648 section 4, padded.
+pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 

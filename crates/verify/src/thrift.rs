@@ -1,6 +1,7 @@
 //! Thrift's compact encoding, as Parquet uses it for its metadata: bytes to a tree of values, looked at by field number.
+use crate::bytes::Bytes;
 
-/// A value; lists, structures and texts point into the bytes they were read from.
+/// A value; texts point into the bytes they were read from.
 #[derive(Debug)]
 pub(crate) enum Value<'a> {
     Int(i64),
@@ -28,99 +29,57 @@ impl<'a> Value<'a> {
         if let Some(Value::Bytes(bytes)) = self.field(number) { std::str::from_utf8(bytes).ok() } else { None }
     }
 
-    pub(crate) fn list(&self, number: i16) -> Option<&[Value<'a>]> {
-        if let Some(Value::List(values)) = self.field(number) { Some(values) } else { None }
+    /// The values of a list; of one that is not there, none.
+    pub(crate) fn list(&self, number: i16) -> &[Value<'a>] {
+        if let Some(Value::List(values)) = self.field(number) { values } else { &[] }
     }
 }
 
-/// Reads one structure; returns it and the bytes behind it. `None` if the encoding is broken or nests too deep, or for maps and
-/// floating point numbers, which Parquet's metadata does not have.
-pub(crate) fn read(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
-    let mut reader = Reader { bytes };
-    let value = reader.structure(DEPTH)?;
-    Some((value, reader.bytes))
+/// Takes one structure. `None` if the encoding is broken or nests too deep, or for maps and floating point numbers, which Parquet's metadata
+/// does not have.
+pub(crate) fn read<'a>(bytes: &mut Bytes<'a>) -> Option<Value<'a>> {
+    structure(bytes, DEPTH)
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (byte, rest) = self.bytes.split_first()?;
-        self.bytes = rest;
-        Some(*byte)
-    }
-
-    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
-        let (taken, rest) = self.bytes.split_at_checked(usize::try_from(length).ok()?)?;
-        self.bytes = rest;
-        Some(taken)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let (value, rest) = varint(self.bytes)?;
-        self.bytes = rest;
-        Some(value)
-    }
-
-    fn structure(&mut self, depth: u32) -> Option<Value<'a>> {
-        let mut fields = Vec::new();
-        let mut number = 0i16;
-        loop {
-            let head = self.byte()?;
-            if head == 0 {
-                return Some(Value::Struct(fields));
-            }
-            number = match head >> 4 {
-                0 => i16::try_from(zigzag(self.varint()?)).ok()?,
-                step => number.checked_add(i16::from(step))?,
-            };
-            let value = match head & 15 {
-                // In a structure the type is the truth value itself.
-                truth @ (1 | 2) => Value::Int(i64::from(truth == 1)),
-                kind => self.value(kind, depth)?,
-            };
-            fields.push((number, value));
+fn structure<'a>(bytes: &mut Bytes<'a>, depth: u32) -> Option<Value<'a>> {
+    let (mut fields, mut number) = (Vec::new(), 0i16);
+    loop {
+        let head = bytes.byte()?;
+        if head == 0 {
+            return Some(Value::Struct(fields));
         }
-    }
-
-    fn value(&mut self, kind: u8, depth: u32) -> Option<Value<'a>> {
-        let inner = depth.checked_sub(1)?;
-        Some(match kind {
-            1 | 2 => Value::Int(i64::from(self.byte()? == 1)),
-            3 => Value::Int(i64::from(self.byte()? as i8)),
-            4..=6 => Value::Int(zigzag(self.varint()?)),
-            8 => {
-                let length = self.varint()?;
-                Value::Bytes(self.take(length)?)
-            }
-            9 | 10 => {
-                let head = self.byte()?;
-                let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-                // Grows with the bytes read, so that a false count costs nothing.
-                Value::List((0..count).map(|_| self.value(head & 15, inner)).collect::<Option<_>>()?)
-            }
-            12 => self.structure(inner)?,
-            _ => return None,
-        })
+        number = match head >> 4 {
+            0 => i16::try_from(bytes.zigzag()?).ok()?,
+            step => number.checked_add(i16::from(step))?,
+        };
+        let value = match head & 15 {
+            // In a structure the type is the truth value itself.
+            truth @ (1 | 2) => Value::Int(i64::from(truth == 1)),
+            kind => value(bytes, kind, depth)?,
+        };
+        fields.push((number, value));
     }
 }
 
-/// A number of seven bits a byte, lowest first, and the bytes behind it.
-pub(crate) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0;
-    for (n, byte) in bytes.iter().take(10).enumerate() {
-        value |= u64::from(byte & 127).checked_shl(7 * n as u32)?;
-        if byte & 128 == 0 {
-            return Some((value, &bytes[n + 1..]));
+fn value<'a>(bytes: &mut Bytes<'a>, kind: u8, depth: u32) -> Option<Value<'a>> {
+    let inner = depth.checked_sub(1)?;
+    Some(match kind {
+        1 | 2 => Value::Int(i64::from(bytes.byte()? == 1)),
+        3 => Value::Int(i64::from(bytes.byte()? as i8)),
+        4..=6 => Value::Int(bytes.zigzag()?),
+        8 => {
+            let length = usize::try_from(bytes.varint()?).ok()?;
+            Value::Bytes(bytes.take(length)?)
         }
-    }
-    None
-}
-
-pub(crate) fn zigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
+        9 | 10 => {
+            let head = bytes.byte()?;
+            let count = if head >> 4 == 15 { bytes.varint()? } else { u64::from(head >> 4) };
+            // Grows with the bytes read, so that a false count costs nothing.
+            Value::List((0..count).map(|_| value(bytes, head & 15, inner)).collect::<Option<_>>()?)
+        }
+        12 => structure(bytes, inner)?,
+        _ => return None,
+    })
 }
 
 /// Parquet's own metadata nests six deep.

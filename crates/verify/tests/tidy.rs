@@ -13,14 +13,14 @@ fn code_lines(text: &str, comment: &str) -> usize {
     code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(comment)).count()
 }
 
-/// Key epochs, witnesses and time-stamps brought it here from 2,200, redaction and destruction from 2,740; it is to get smaller, not larger.
+/// Short enough to be read in an afternoon; it is to get smaller, not larger.
 #[test]
 fn the_verifier_stays_small() {
     let files = fs::read_dir(root().join("src")).unwrap().map(|entry| entry.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
     let lines: usize = files.map(|path| code_lines(&fs::read_to_string(path).unwrap(), "//")).sum();
     eprintln!("reeve-verify: {lines} lines");
-    assert!((1000..=2840).contains(&lines), "{lines} lines");
+    assert!((1000..=2500).contains(&lines), "{lines} lines");
 }
 
 #[test]
