@@ -4,7 +4,7 @@
 Written from C2SP (tlog-witness, tlog-cosignature, tlog-checkpoint, signed-note) and docs/spec/log.md alone; it shares no code with Reeve.
 
     witness.py keygen NAME KEYFILE                       makes a key, prints the verifier key for policies
-    witness.py serve --key KEYFILE --state DIR --listen HOST:PORT --log VKEY [--log VKEY ...]
+    witness.py serve --key KEYFILE --state DIR --listen HOST:PORT --log VKEY [--log VKEY ...] [--tls-cert FILE --tls-key FILE]
     witness.py rollback --state DIR --origin ORIGIN --size N --root BASE64 --reason TEXT
                                                          takes the record of a log back, for a fork its operators were convinced of
 
@@ -19,6 +19,7 @@ import http.server
 import json
 import os
 import re
+import ssl
 import sys
 import threading
 import time
@@ -344,7 +345,12 @@ def serve(args):
     host, _, port = args.listen.rpartition(":")
     server = http.server.ThreadingHTTPServer((host, int(port)), handler(witness))
     server.daemon_threads = True
-    address = f"http://{host}:{server.server_address[1]}"
+    if args.tls_cert:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(args.tls_cert, args.tls_key)
+        # The handshake is the connection's own thread's, so that one that never comes to it keeps nobody waiting.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    address = f"http{'s' if args.tls_cert else ''}://{host}:{server.server_address[1]}"
     vkey = verifier_key(name, COSIGNATURE, raw_public(key.public_key()))
     print(json.dumps({"ready": True, "url": address, "vkey": vkey}), flush=True)
     server.serve_forever()
@@ -377,6 +383,8 @@ def main():
     run.add_argument("--state", required=True, help="folder of what was cosigned")
     run.add_argument("--listen", default="127.0.0.1:8430", help="HOST:PORT, port 0 takes any [default: 127.0.0.1:8430]")
     run.add_argument("--log", action="append", required=True, help="verifier key of a log to watch; may be given again")
+    run.add_argument("--tls-cert", help="certificate chain in PEM: serve https")
+    run.add_argument("--tls-key", help="its private key in PEM, if that is in another file")
     run.set_defaults(run=serve)
     back = commands.add_parser("rollback", help="take the record of a log back, for a fork its operators were convinced of")
     back.add_argument("--state", required=True)

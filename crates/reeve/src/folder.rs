@@ -14,7 +14,7 @@ use reeve_ledger::{ExternalKey, Ledger, Policy, Priority, TimeStamper};
 
 use crate::{
     exit::{Failure, UNUSABLE, USAGE},
-    pkcs11, rules,
+    outward, pkcs11, rules,
     serve::DataLock,
 };
 
@@ -54,9 +54,11 @@ impl Folder {
     pub(crate) fn open_with(dir: &Path, origin: &str, settings: &LedgerSettings) -> Result<Self, Failure> {
         let lock = DataLock::take(dir)?;
         let stable_key = stable_key(dir, settings.pkcs11.as_ref())?;
+        let net = outward::of_folder(dir, settings.ca_file.as_deref())?;
         let ledger = |name: &str, folder: &str| {
             let mut options = settings.options(format!("{origin}/{name}"));
             options.stable_key.clone_from(&stable_key);
+            options.net = net.clone();
             if name == "audit" {
                 // Without its record no act is allowed, so this log must be the last that a full disk stops.
                 (options.priority, options.reserve) = (Priority::Audit, AUDIT_RESERVE_BYTES);
@@ -111,6 +113,8 @@ pub(crate) struct LedgerSettings {
     pub(crate) policy: Option<Policy>,
     /// Who time-stamps.
     pub(crate) time_stampers: Vec<TimeStamper>,
+    /// Whose certificates are trusted (PEM); `None`: those noted in the data folder, else the public authorities.
+    pub(crate) ca_file: Option<PathBuf>,
     /// The token that keeps the stable key; `None`: the one noted in the data folder, else a file there.
     pub(crate) pkcs11: Option<pkcs11::Place>,
 }

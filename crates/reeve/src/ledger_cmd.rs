@@ -270,7 +270,8 @@ pub(crate) fn own_ledger(data: &Path, name: &str) -> Result<Ledger, Failure> {
     let dir = data.join(name);
     let key = read_key(&dir.join("keys/checkpoint.vkey"))?;
     let stable_key = stable_key(data, None)?;
-    Ledger::open(&dir, Options { stable_key, ..Options::new(key.name()) }).map_err(|error| Failure::new(USAGE, error))
+    let net = crate::outward::of_folder(data, None)?;
+    Ledger::open(&dir, Options { stable_key, net, ..Options::new(key.name()) }).map_err(|error| Failure::new(USAGE, error))
 }
 
 fn print_proof(args: &Prove) -> Result<(), Failure> {

@@ -14,6 +14,7 @@ mod ingest;
 mod lake_cmd;
 mod ledger_cmd;
 mod output;
+mod outward;
 mod pkcs11;
 mod retention_cmd;
 mod rules;

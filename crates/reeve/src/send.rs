@@ -11,7 +11,7 @@ use std::{
 };
 
 use reeve_completeness::{Place, SendError, SenderOptions, Sent, SpoolError};
-use reeve_ledger::{NoteKey, RealDisk, RealNet, SystemClock};
+use reeve_ledger::{Net, NoteKey, RealDisk, RealNet, SystemClock};
 use serde_json::json;
 
 use self::lines::Lines;
@@ -19,7 +19,7 @@ use crate::{
     client::escaped,
     exit::{Failure, UNUSABLE, USAGE},
     ledger_cmd::read_key,
-    output,
+    output, outward,
 };
 
 /// Arguments of `reeve send`.
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Files to send, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Address of the server's NDJSON listener, as in http://127.0.0.1:8421
+    /// Address of the server's NDJSON listener, as in http://127.0.0.1:8421, or https of what ends TLS before it
     #[arg(long, value_name = "URL")]
     server: String,
     /// The source's signing key, as `reeve source key` makes it
@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// File with the public key of the server's log (vkey): receipts are checked with it
     #[arg(long, value_name = "FILE")]
     server_key: Option<PathBuf>,
+    /// Certificate authorities to trust instead of the public ones, if the server's address is https (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Folder for what is not receipted yet and how far each file was sent [default: the key's path with .spool]
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
@@ -124,7 +127,7 @@ impl Sender {
             server_key: args.server_key.as_deref().map(read_key).transpose()?,
             token: std::env::var("REEVE_TOKEN").ok(),
             disk: Arc::new(RealDisk),
-            net: Arc::new(RealNet::default()),
+            net: args.ca_file.as_deref().map_or_else(|| Ok(Arc::new(RealNet::default()) as Arc<dyn Net>), outward::trusting)?,
             clock: Arc::new(SystemClock),
         };
         let inner = reeve_completeness::Sender::open(options).map_err(unusable)?;

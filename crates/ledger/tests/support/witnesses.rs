@@ -34,6 +34,8 @@ pub struct Witness {
     pub url: String,
     port: u16,
     logs: Vec<String>,
+    /// Certificate with its key, in one file: then it serves https.
+    pub certificate: Option<PathBuf>,
     process: Option<Child>,
 }
 
@@ -51,6 +53,7 @@ impl Witness {
             url: String::new(),
             port: 0,
             logs: logs.into(),
+            certificate: None,
             process: None,
         };
         witness.start();
@@ -63,6 +66,7 @@ impl Witness {
         command.args([SCRIPT, "serve", "--listen", &format!("127.0.0.1:{}", self.port)]);
         command.arg("--key").arg(self.folder.join("key")).arg("--state").arg(self.folder.join("state"));
         self.logs.iter().for_each(|log| _ = command.args(["--log", log]));
+        self.certificate.iter().for_each(|file| _ = command.arg("--tls-cert").arg(file));
         let log = std::fs::File::options().create(true).append(true).open(self.folder.join("output")).unwrap();
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();

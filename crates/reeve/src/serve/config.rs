@@ -227,6 +227,8 @@ struct LedgerSection {
     epoch_seconds: Option<u64>,
     /// Trust policy (C2SP tlog-policy) with the witnesses.
     policy: Option<PathBuf>,
+    /// Certificate authorities of witnesses and time-stamping authorities (PEM).
+    ca_file: Option<PathBuf>,
     /// Time-stamping authorities.
     #[serde(default)]
     time_stamps: Vec<TimeStampSection>,
@@ -256,6 +258,7 @@ impl LedgerSection {
         Ok(LedgerSettings {
             pkcs11,
             epoch: self.epoch_seconds.map(Duration::from_secs),
+            ca_file: self.ca_file.map(&within),
             policy: self.policy.map(&within).map(|path| read_policy(&path)).transpose()?,
             time_stampers: stampers.collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?,
         })
@@ -424,7 +427,9 @@ mod tests {
         };
         std::fs::write(folder.path().join("witnesses"), "quorum none\n").unwrap();
         let stamps = "[[ledger.time_stamps]]\nname = \"one\"\nurl = \"http://127.0.0.1:1/\"\n";
-        let config = load(&format!("[ledger]\nepoch_seconds = 600\npolicy = \"witnesses\"\n{stamps}")).unwrap();
+        let config =
+            load(&format!("[ledger]\nepoch_seconds = 600\npolicy = \"witnesses\"\nca_file = \"ca.pem\"\n{stamps}")).unwrap();
+        assert_eq!(config.ledger.ca_file, Some(folder.path().join("ca.pem")));
         assert_eq!(config.ledger.epoch, Some(Duration::from_secs(600)));
         assert!(config.ledger.policy.is_some() && config.ledger.time_stampers.len() == 1);
         for (wrong, named) in [
