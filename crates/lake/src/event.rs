@@ -8,11 +8,11 @@ use datafusion::{
 };
 use jiff::Timestamp;
 use reeve_record::RecordId;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     Error, EventRow, Lake, Order, answer, rows,
-    schema::{self, promoted},
+    schema::{self, OBSERVED, promoted},
     search::{Running, event_columns, filtered, ordered, time_range},
 };
 
@@ -161,8 +161,25 @@ fn nested(event: &EventRow, rest: &Value, unmapped: &Value, observables: Value) 
     if let Some(unmapped) = parsed(unmapped) {
         out.insert("unmapped".into(), unmapped);
     }
-    out.insert("observables".into(), observables);
+    out.insert("observables".into(), all_observables(event, observables));
     Value::Object(out)
+}
+
+/// The observables that stand in columns, and those of the list.
+fn all_observables(event: &EventRow, list: Value) -> Value {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let one = |(path, value): (&String, &Value)| {
+        let type_id = OBSERVED.get(path.as_str())?;
+        Some(json!({"type_id": type_id, "value": text(value)}))
+    };
+    let mut all: Vec<Value> = event.fields.iter().filter_map(one).collect();
+    for other in list.as_array().into_iter().flatten() {
+        // Files of earlier versions list all of them.
+        if !all.contains(other) {
+            all.push(other.clone());
+        }
+    }
+    all.into()
 }
 
 fn insert(out: &mut Map<String, Value>, path: &str, value: Value) {

@@ -13,12 +13,12 @@ use arrow::{
 };
 use jiff::Timestamp;
 use reeve_decode::{Map, Parsed, Value};
-use reeve_ocsf::Event;
+use reeve_ocsf::{Event, Observable};
 use reeve_record::{Certainty, RecordId};
 
 use crate::{
     promoted::Kind,
-    schema::{self, PLACES, STORED},
+    schema::{self, OBSERVED, PLACES, STORED},
 };
 
 /// One event on its way into the lake.
@@ -497,9 +497,13 @@ struct Observables {
 }
 
 impl Observables {
+    /// Takes those that stand in no column.
     fn append(&mut self, event: &Event<'_>, caps: &mut Caps) {
-        caps.observables += event.observables.len().saturating_sub(MAX_OBSERVABLES) as u64;
-        for observable in event.observables.iter().take(MAX_OBSERVABLES) {
+        for (nth, observable) in event.observables.iter().filter(|one| !in_column(event, one)).enumerate() {
+            if nth >= MAX_OBSERVABLES {
+                caps.observables += 1;
+                continue;
+            }
             self.types.append_value(observable.type_id.cast_signed());
             self.values.append_value(cut(&observable.value, caps));
         }
@@ -514,6 +518,17 @@ impl Observables {
         )?;
         ListArray::try_new(schema::observables_item(), OffsetBuffer::new(self.offsets.into()), Arc::new(items), None)
     }
+}
+
+/// Whether an observable is the value of a column, where searches look for it as well.
+fn in_column(event: &Event<'_>, observable: &Observable<'_>) -> bool {
+    let Some((_, kind)) = PLACES.get(observable.name) else { return false };
+    OBSERVED.get(observable.name) == Some(&observable.type_id)
+        && match event.attributes.iter().find(|(path, _)| *path == observable.name) {
+            Some((_, Value::Int(number))) => observable.value.parse() == Ok(*number),
+            Some((_, Value::Str(text))) => *kind == Kind::Text && *text == observable.value,
+            _ => false,
+        }
 }
 
 fn length(builder: &dyn arrow::array::ArrayBuilder) -> i32 {

@@ -59,6 +59,10 @@ pub(crate) static TABLE: LazyLock<SchemaRef> = LazyLock::new(|| {
 pub(crate) static PLACES: LazyLock<hashbrown::HashMap<&'static str, (usize, Kind)>> =
     LazyLock::new(|| promoted().enumerate().map(|(place, column)| (column.path, (place, column.kind))).collect());
 
+/// The OCSF observable types of promoted columns' values, by path.
+pub(crate) static OBSERVED: LazyLock<hashbrown::HashMap<&'static str, u32>> =
+    LazyLock::new(|| promoted().filter_map(|column| Some((column.path, column.observable()?))).collect());
+
 /// Promoted columns that are not already among the base columns, in table order.
 pub fn promoted() -> impl Iterator<Item = &'static Column> {
     PROMOTED.iter().filter(|column| !is_base(column.name))

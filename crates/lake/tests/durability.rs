@@ -28,6 +28,8 @@ fn told(index: u32) -> Told {
         "severity_id": 1 + seed % 5,
         "source": host,
         "attributes": {"device.hostname": host, "user.name": format!("user{}", seed % 11), "src_endpoint.ip": format!("10.0.{}.{}", seed % 4, seed % 200), "process.pid": seed % 5000},
+        // The first stands in a column as well, the other does not.
+        "observables": [[4, format!("user{}", seed % 11)], [2, "192.0.2.9"]],
         "native": {"seq": index, "word": format!("word{}", seed % 37)},
         "raw": format!("event {index} by user{} word{}", seed % 11, seed % 37),
     });
@@ -314,6 +316,11 @@ async fn one_event_and_events_by_attribute() {
         let found = world.lake.event(id(index), 0).await.unwrap().unwrap();
         assert_eq!(found.event.native.unwrap()["seq"], index.to_string());
         assert_eq!(found.ocsf["user"]["name"], wanted.attributes["user.name"]);
+        let observables = found.ocsf["observables"].as_array().unwrap();
+        for (type_id, value) in [(4, &wanted.attributes["user.name"]), (2, &"192.0.2.9".into()), (2, &wanted.attributes["src_endpoint.ip"])] {
+            let same = |one: &&serde_json::Value| one["type_id"] == type_id && one["value"] == *value;
+            assert_eq!(observables.iter().filter(same).count(), 1, "{value} in {observables:?}");
+        }
     }
     assert!(world.lake.event(id(9999), 0).await.unwrap().is_none());
     let want = reeve_lake::EventFilter {

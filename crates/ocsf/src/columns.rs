@@ -1,4 +1,9 @@
-use crate::schema::Kind as SchemaKind;
+use std::{collections::HashMap, sync::LazyLock};
+
+use crate::{
+    mapping::compile,
+    schema::{Kind as SchemaKind, classes},
+};
 
 /// An OCSF attribute that tables carry as a column of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,7 +120,21 @@ pub const PROMOTED: &[Column] = &[
     text("app_name", "app.name"),
 ];
 
+/// Observable types of the columns' values, by path.
+static OBSERVABLES: LazyLock<HashMap<&'static str, u32>> = LazyLock::new(|| {
+    let type_of = |column: &Column| {
+        let attribute = classes().iter().find_map(|class| class.attribute(column.path))?;
+        Some((column.path, compile::observable(attribute)?))
+    };
+    PROMOTED.iter().filter_map(type_of).collect()
+});
+
 impl Column {
+    /// The OCSF observable `type_id` of its values, `None` where the schema makes them no observable.
+    pub fn observable(&self) -> Option<u32> {
+        OBSERVABLES.get(self.path).copied()
+    }
+
     /// The column of that flat name or attribute path.
     pub fn find(name: &str) -> Option<&'static Column> {
         PROMOTED.iter().find(|column| column.name == name || column.path == name)

@@ -27,7 +27,7 @@ use crate::{
     needles::Grams,
     promoted::Kind,
     rows,
-    schema::timestamp,
+    schema::{OBSERVED, promoted, timestamp},
     search::is_counted,
     texts::TextTest,
 };
@@ -228,7 +228,7 @@ fn column_test(scope: &Scope<'_>, field: &Named, test: &Test) -> Result<Expr, Er
 fn field_condition(fields: &Fields<'_>, field: &Named, test: &Test) -> Result<Expr, Error> {
     let said = said(field, test);
     Ok(match fields.resolve(field) {
-        Place::Observable => functions::observable_test(&said, matcher(test)?),
+        Place::Observable => observable(test, &said)?,
         Place::Native(name) => functions::field_test(&name, &said, matcher(test)?),
         Place::ClassName => class_condition(field, test, fields)?,
         Place::SeverityName => severity_condition(field, test, fields)?,
@@ -250,6 +250,22 @@ fn field_condition(fields: &Fields<'_>, field: &Named, test: &Test) -> Result<Ex
             disjunction(any).unwrap_or_else(|| lit(false))
         }
     })
+}
+
+/// Some value that the schema calls an observable passes: in a column, or in the list of those that have none.
+fn observable(test: &Test, said: &str) -> Result<Expr, Error> {
+    let mut any = vec![functions::observable_test(said, matcher(test)?)];
+    for column in promoted().filter(|column| OBSERVED.contains_key(column.path)) {
+        any.extend(match (column.kind, test) {
+            (_, Test::Exists) => Some(col(column.name).is_not_null()),
+            (Kind::Text, _) => Some(text_column(column.name, test, said)?),
+            (_, Test::Is { value, .. }) if value.literal().is_some() => {
+                value.literal().and_then(integer).map(|number| col(column.name).eq(lit(number)))
+            }
+            _ => Some(functions::text_test(cast(col(column.name), DataType::Utf8View), said, matcher(test)?)),
+        });
+    }
+    Ok(disjunction(any).unwrap_or_else(|| lit(false)))
 }
 
 fn typed(fields: &Fields<'_>, name: &'static str, kind: Kind, field: &Named, test: &Test, said: &str) -> Result<Expr, Error> {

@@ -116,6 +116,11 @@ impl Told {
         }
     }
 
+    /// The attribute that has this value.
+    fn path_of(&self, value: &str) -> &'static str {
+        self.attributes.iter().find(|(_, held)| held.as_str() == Some(value)).map_or("", |(path, _)| path.clone().leak())
+    }
+
     fn event(&self) -> Event<'static> {
         Event {
             class_uid: self.class_uid,
@@ -128,7 +133,7 @@ impl Told {
             observables: self
                 .observables
                 .iter()
-                .map(|(type_id, value)| Observable { type_id: *type_id, name: "", value: Cow::Owned(value.clone()) })
+                .map(|(type_id, value)| Observable { type_id: *type_id, name: self.path_of(value), value: Cow::Owned(value.clone()) })
                 .collect(),
             mapping: "test/1",
         }

@@ -1,5 +1,5 @@
 //! A source's document to an OCSF event by mapping files (`mappings/*.toml`), compiled once.
-mod compile;
+pub(crate) mod compile;
 mod condition;
 mod expr;
 mod steps;
