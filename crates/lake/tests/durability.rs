@@ -317,7 +317,9 @@ async fn one_event_and_events_by_attribute() {
         assert_eq!(found.event.native.unwrap()["seq"], index.to_string());
         assert_eq!(found.ocsf["user"]["name"], wanted.attributes["user.name"]);
         let observables = found.ocsf["observables"].as_array().unwrap();
-        for (type_id, value) in [(4, &wanted.attributes["user.name"]), (2, &"192.0.2.9".into()), (2, &wanted.attributes["src_endpoint.ip"])] {
+        for (type_id, value) in
+            [(4, &wanted.attributes["user.name"]), (2, &"192.0.2.9".into()), (2, &wanted.attributes["src_endpoint.ip"])]
+        {
             let same = |one: &&serde_json::Value| one["type_id"] == type_id && one["value"] == *value;
             assert_eq!(observables.iter().filter(same).count(), 1, "{value} in {observables:?}");
         }

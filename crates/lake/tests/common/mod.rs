@@ -133,7 +133,11 @@ impl Told {
             observables: self
                 .observables
                 .iter()
-                .map(|(type_id, value)| Observable { type_id: *type_id, name: self.path_of(value), value: Cow::Owned(value.clone()) })
+                .map(|(type_id, value)| Observable {
+                    type_id: *type_id,
+                    name: self.path_of(value),
+                    value: Cow::Owned(value.clone()),
+                })
                 .collect(),
             mapping: "test/1",
         }
