@@ -39,6 +39,7 @@ pub const JUDGES: &[Tool] = &[
         packages: &["python3", "python3-venv", "python3-pip"],
         purpose: "the official Python client, in a virtual environment of its own",
     },
+    Tool { there: || on_path("mkfs.xfs"), packages: &["xfsprogs"], purpose: "power cuts on XFS" },
     Tool {
         there: || on_path("openssl"),
         packages: &["openssl"],

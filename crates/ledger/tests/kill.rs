@@ -1,8 +1,8 @@
 //! A process that appends and seals is killed (SIGKILL), or its file system is shut down under it as a power cut would, again and again; what it was
 //! told is stored must be there, and everything must verify.
 //!
-//! `REEVE_KILL_CYCLES` and `REEVE_POWER_CYCLES` set how often; the defaults keep the tests short. Power cuts take root, ext4 on a loop device and
-//! Python for one ioctl; without them the test says that it was skipped.
+//! `REEVE_KILL_CYCLES` and `REEVE_POWER_CYCLES` set how often; the defaults keep the tests short. Power cuts take root, ext4 or XFS on a loop
+//! device and Python for one ioctl; without them the test says that it was skipped.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 use std::{
@@ -93,18 +93,20 @@ fn check(dir: &Path, stored: &BTreeMap<RecordId, String>, what: &str) {
     eprintln!("torture: {what}, {} records acknowledged, all there; {} segments verify", stored.len(), report.segments);
 }
 
-/// A small ext4 file system in a file, whose journal and page cache can be made to vanish.
-struct Ext4 {
+/// A small file system in a file, whose journal and page cache can be made to vanish.
+struct Image {
     image: PathBuf,
     mount: PathBuf,
 }
 
-impl Ext4 {
-    fn new(dir: &Path) -> Result<Self, String> {
+impl Image {
+    /// `make` is the program that makes the file system, with its options.
+    fn new(dir: &Path, make: &[&str]) -> Result<Self, String> {
         let (image, mount) = (dir.join("image"), dir.join("mount"));
         std::fs::create_dir(&mount).unwrap();
-        std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
+        // XFS takes no less.
+        std::fs::File::create(&image).unwrap().set_len(320 << 20).unwrap();
+        run(Command::new(make[0]).args(&make[1..]).arg(&image))?;
         let disk = Self { image, mount };
         disk.mount()?;
         disk.cut()?(&mut || ())?;
@@ -120,7 +122,7 @@ impl Ext4 {
     /// calls `ending` at the last moment before.
     #[allow(clippy::type_complexity, reason = "a closure's type has no name that could be given")]
     fn cut(&self) -> Result<impl FnMut(&mut dyn FnMut()) -> Result<(), String> + use<>, String> {
-        // EXT4_IOC_SHUTDOWN, _IOR('X', 125, u32), with EXT4_GOING_FLAGS_NOLOGFLUSH.
+        // EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN, both _IOR('X', 125, u32), without flushing the log.
         let script = "import fcntl, os, struct, sys\n\
                       mount = os.open(sys.argv[1], os.O_RDONLY)\n\
                       print(flush=True)\n\
@@ -149,7 +151,7 @@ impl Ext4 {
     }
 }
 
-impl Drop for Ext4 {
+impl Drop for Image {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(&self.mount).status();
     }
@@ -162,11 +164,20 @@ fn run(command: &mut Command) -> Result<(), String> {
 
 #[test]
 fn nothing_acknowledged_is_lost_to_a_power_cut() {
+    cut_power("ext4", &["mkfs.ext4", "-q", "-F"]);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_to_a_power_cut_on_xfs() {
+    cut_power("XFS", &["mkfs.xfs", "-q", "-f"]);
+}
+
+fn cut_power(name: &str, make: &[&str]) {
     let cycles: u64 = std::env::var("REEVE_POWER_CYCLES").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
     let scratch = tempfile::tempdir().unwrap();
-    let disk = match Ext4::new(scratch.path()) {
+    let disk = match Image::new(scratch.path(), make) {
         Ok(disk) => disk,
-        Err(reason) => return eprintln!("skipped: power cuts take root and ext4 on a loop device: {reason}"),
+        Err(reason) => return eprintln!("torture: skipped: power cuts take root and {name} on a loop device: {reason}"),
     };
     let dir = disk.mount.join("data/ledger");
     let mut stored: BTreeMap<RecordId, String> = BTreeMap::new();
@@ -178,7 +189,7 @@ fn nothing_acknowledged_is_lost_to_a_power_cut() {
         // Segments of earlier cycles are looked at in the end; those of this one now, before anything could mend them.
         let ledger = open(&dir);
         assert_eq!(ledger.status().recovery.lost, 0, "cycle {cycle}: {:?}", ledger.status().recovery);
-        // ext4 may answer the one sync that is in flight while it is shut down with success and throw its transaction away all the same. After a
+        // The file system may answer the one sync that is in flight while it is shut down with success and throw its transaction away all the same. After a
         // power cut nobody would hear that answer, so it alone may be gone: the end of what was told, and told since.
         let mut since: Vec<RecordId> = life.since.iter().map(|(id, _)| *id).collect();
         since.sort_unstable();
@@ -191,7 +202,7 @@ fn nothing_acknowledged_is_lost_to_a_power_cut() {
         (told_since, unheard) = (told_since + since.len(), unheard + gone);
         stored.extend(life.before);
     }
-    let what = format!("{cycles} power cuts on ext4 ({unheard} of {told_since} records answered during a cut are gone)");
+    let what = format!("{cycles} power cuts on {name} ({unheard} of {told_since} records answered during a cut are gone)");
     check(&dir, &stored, &what);
 }
 
