@@ -10,7 +10,7 @@ use std::{
 use crate::run::{Done, cargo};
 
 /// Ways to run it, for the help.
-pub const USAGE: &str = "cargo xtask torture --ci | --full | PART [N]   with PART one of kill, server, power, sim, deliveries, syscalls, flips, sectors, full-disk, attacks";
+pub const USAGE: &str = "cargo xtask torture --ci | --full | PART [N]   with PART one of kill, server, power, sim, deliveries, syscalls, flips, sectors, mutants, full-disk, attacks";
 
 /// One kind of injury, done by a test that takes its amount from the environment.
 struct Part {
@@ -25,7 +25,7 @@ struct Part {
     full: u64,
 }
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     Part {
         name: "kill",
         unit: "kill -9 of a process that appends and seals",
@@ -44,7 +44,7 @@ const PARTS: [Part; 10] = [
     },
     Part {
         name: "power",
-        unit: "power cuts: ext4 shut down without its journal under a process that appends and seals",
+        unit: "power cuts: ext4, and XFS, shut down without the journal under a process that appends and seals",
         test: ["kill", "nothing_acknowledged_is_lost_to_a_power_cut"],
         amount: "REEVE_POWER_CYCLES",
         ci: 50,
@@ -89,6 +89,14 @@ const PARTS: [Part; 10] = [
         amount: "REEVE_SECTORS",
         ci: 1,
         full: 1,
+    },
+    Part {
+        name: "mutants",
+        unit: "mutants of each kind of a ledger and of a proof, before three verifiers",
+        test: ["verdicts", "mutants_have_one_verdict"],
+        amount: "REEVE_MUTANTS",
+        ci: 100,
+        full: 200_000,
     },
     Part {
         name: "full-disk",
@@ -201,7 +209,7 @@ mod tests {
     fn every_part_names_a_test_that_is_there() {
         for part in &PARTS {
             let [file, filter] = part.test;
-            let paths = ["ledger", "completeness", "reeve"]
+            let paths = ["ledger", "completeness", "verify", "reeve"]
                 .into_iter()
                 .flat_map(|name| [format!("crates/{name}/tests/{file}.rs"), format!("crates/{name}/tests/{file}/main.rs")]);
             let text: String = paths.filter_map(|path| fs::read_to_string(root().join(path)).ok()).collect();

@@ -35,7 +35,11 @@ impl Tally {
 
     fn settle(&self, name: &str) {
         let (intact, failed) = (self.intact, self.failed);
-        eprintln!("{name}: {} mutants, {intact} intact, {failed} failed, {} verdicts differ", intact + failed, self.differ.len());
+        eprintln!(
+            "torture: {name}: {} mutants, {intact} intact, {failed} failed, {} verdicts differ",
+            intact + failed,
+            self.differ.len()
+        );
         let shown = self.differ.iter().take(12).cloned().collect::<Vec<_>>().join("\n");
         assert!(self.differ.is_empty(), "{} verdicts differ:\n{shown}", self.differ.len());
     }
