@@ -2,14 +2,26 @@
 mod against;
 mod entries;
 mod log;
+mod order;
 mod outside;
+mod resume;
 mod segment;
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
 
+use jiff::Timestamp;
 use reeve_record::Hash;
 use serde::Serialize;
 
+use self::{
+    resume::{Known, Notes, Resume},
+    segment::Judged,
+};
 use crate::{
     Disk, Error, Policy, RealDisk,
     disposal::{Disposals, Disposed},
@@ -33,6 +45,12 @@ pub struct VerifyOptions {
     pub policy: Option<Policy>,
     /// Leaf hashes of the forks one knows of; any other is a fault.
     pub forks: Vec<Hash>,
+    /// Threads that read segments; 0 for as many as there are processors. With one, each segment is read when [`Progress`] was told of the one before.
+    /// The report is the same, however many there are; each takes the memory of a few thousand records.
+    pub threads: usize,
+    /// A file that keeps what was made out of each segment, so that another run reads only those that are new or whose files changed since: by length,
+    /// times and inode, on the machine's own file system. It is made if it is not there, and goes on where a run was stopped.
+    pub resume: Option<PathBuf>,
     /// Where bytes come from.
     pub disk: Arc<dyn Disk>,
 }
@@ -40,7 +58,7 @@ pub struct VerifyOptions {
 impl Default for VerifyOptions {
     fn default() -> Self {
         let (key, root, policy) = (None, None, None);
-        Self { key, root, policy, against: Vec::new(), forks: Vec::new(), disk: Arc::new(RealDisk) }
+        Self { key, root, policy, against: Vec::new(), forks: Vec::new(), threads: 1, resume: None, disk: Arc::new(RealDisk) }
     }
 }
 
@@ -51,8 +69,10 @@ pub struct Progress {
     pub segments: u32,
     /// Segments in all.
     pub segments_total: u32,
-    /// Records recomputed.
+    /// Records recomputed, those of recalled segments included.
     pub records: u64,
+    /// Segments that were not read, since an earlier run had read them.
+    pub recalled: u32,
 }
 
 /// Some records of one segment.
@@ -113,8 +133,14 @@ pub struct Report {
     pub cosigned_size: Option<u64>,
     /// Time-stamps that answer for a checkpoint of this log. Their signatures are for `openssl ts -verify` to judge.
     pub time_stamps: u32,
-    /// Sealed segments read.
+    /// Sealed segments.
     pub segments: u32,
+    /// Of these, segments that this run did not read: an earlier one had, and their files are as they were then.
+    pub recalled: u32,
+    /// When the first of them was read.
+    pub recalled_since: Option<Timestamp>,
+    /// Why what was made out could not be noted for a later run, if so.
+    pub resume_problem: Option<String>,
     /// Sealed records recomputed.
     pub records: u64,
     /// Records in the write-ahead log, checked by checksum only.
@@ -169,6 +195,9 @@ pub fn verify(dir: &Path, options: &VerifyOptions, progress: &mut dyn FnMut(Prog
         cosigned_size: None,
         time_stamps: 0,
         segments: 0,
+        recalled: 0,
+        recalled_since: None,
+        resume_problem: None,
         records: 0,
         open_records: 0,
         lost_records: 0,
@@ -194,20 +223,70 @@ pub fn verify(dir: &Path, options: &VerifyOptions, progress: &mut dyn FnMut(Prog
     for note in &options.against {
         against::check(disk, dir, trusted.key.as_ref(), note, &log.statements, &mut report);
     }
-    let mut chains = segment::Chains::default();
     let total = log.statements.len() as u32;
-    for (number, statement) in (0..).zip(&log.statements) {
-        match statement {
-            Some(statement) => segment::verify(disk, dir, statement, log.disposals.of(number), &mut chains, &mut report),
-            None => chains.break_off(),
-        }
-        report.segments += 1;
-        progress(Progress { segments: number + 1, segments_total: total, records: report.records });
-    }
+    verify_segments(disk, dir, &log, options, &mut report, progress)?;
     left_over(disk, dir, &log.disposals, &mut report)?;
     verify_wal(disk, dir, total, &wals, &mut report);
     nothing_cut_off(total, &segments, &wals, &mut report);
     Ok(report)
+}
+
+/// Every segment: judged on many threads, joined to those before it in order.
+fn verify_segments(
+    disk: &dyn Disk,
+    dir: &Path,
+    log: &Log,
+    options: &VerifyOptions,
+    report: &mut Report,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), Error> {
+    let (resume, mut notes) = options.resume.as_deref().map(|path| Resume::open(path, dir)).transpose()?.unzip();
+    let (total, mut chains) = (log.statements.len() as u32, segment::Chains::default());
+    let work = |number: u32| {
+        let statement = log.statements[number as usize].as_ref()?;
+        let disposed = log.disposals.of(number);
+        let judge = || segment::judge(disk, dir, statement, disposed);
+        let known = match &resume {
+            Some(resume) => resume.judge(statement, disposed, judge),
+            None => Known::Read(judge(), None),
+        };
+        Some((statement, known))
+    };
+    let threads = if options.threads == 0 { thread::available_parallelism().map_or(1, usize::from) } else { options.threads };
+    order::in_order(total, threads, &work, &mut |number, known| {
+        match known {
+            Some((statement, known)) => {
+                let judged = note(known, &mut notes, report);
+                segment::join(statement, log.disposals.of(number), judged, &mut chains, report);
+            }
+            None => chains.break_off(),
+        }
+        report.segments += 1;
+        progress(Progress { segments: number + 1, segments_total: total, records: report.records, recalled: report.recalled });
+    });
+    if let Some(Err(error)) = notes.map(Notes::finish) {
+        report.resume_problem = Some(error.to_string());
+    }
+    Ok(())
+}
+
+/// What was made out, noted for a later run. That it cannot be noted is no fault of the ledger: the next run then reads more.
+fn note(known: Known, notes: &mut Option<Notes>, report: &mut Report) -> Judged {
+    let (judged, line) = match known {
+        Known::Recalled(judged, line) => {
+            report.recalled += 1;
+            report.recalled_since = report.recalled_since.into_iter().chain([line.read_at]).min();
+            notes.iter_mut().for_each(|notes| notes.keep(line.clone()));
+            return judged;
+        }
+        Known::Read(judged, line) => (judged, line),
+    };
+    let noted = notes.as_mut().zip(line).map(|(notes, line)| notes.note(line));
+    if let Some(Err(error)) = noted {
+        report.resume_problem = Some(error.to_string());
+        *notes = None;
+    }
+    judged
 }
 
 /// Numbers of the files in a folder that have one and this ending, ascending.

@@ -1,4 +1,6 @@
 //! One sealed segment: every byte against the statement, every record against the batch root.
+//!
+//! Each is judged by itself, so that many can be at once; then, in order, its records are joined to those before them.
 use std::{collections::HashMap, io, path::Path, sync::Arc};
 
 use jiff::Timestamp;
@@ -54,6 +56,22 @@ impl Chains {
         }
         self.broken = false;
     }
+
+    /// Goes on with the next segment; gives the indexes of its records that do not continue what their source sent before.
+    fn follow(&mut self, links: Links) -> Vec<u32> {
+        let continues = |opening: &Opening| match self.heads.get(&opening.source) {
+            Some((sequence, hash)) => sequence.checked_add(1) == Some(opening.sequence) && opening.previous == *hash,
+            None => !self.whole || (opening.sequence == 0 && opening.previous == [0; 32]),
+        };
+        let mut unchained = links.astray;
+        unchained.extend(links.openings.iter().filter(|opening| !continues(opening)).map(|opening| opening.index));
+        unchained.sort_unstable();
+        if links.lossy {
+            self.pass_over();
+        }
+        self.heads.extend(links.heads);
+        unchained
+    }
 }
 
 /// One sealed segment with what became of its content.
@@ -82,62 +100,144 @@ impl Sealed<'_> {
     }
 }
 
-pub(super) fn verify(
-    disk: &dyn Disk,
-    dir: &Path,
-    statement: &Statement,
-    disposed: Option<&Disposed>,
-    chains: &mut Chains,
-    report: &mut Report,
-) {
-    let segment = statement.segment;
-    report.lost.extend(statement.lost.iter().map(|(first, count)| RecordRange { segment, first: *first, count: *count }));
-    report.lost_records += statement.lost.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
-    let before = report.faults.len();
+/// What a segment says by itself.
+#[derive(Clone, Default)]
+pub(super) struct Judged {
+    /// What is not as it was sealed.
+    pub(super) faults: Vec<Fault>,
+    /// Records recomputed, and how many of them were redacted.
+    pub(super) records: u64,
+    pub(super) redacted: u64,
+    /// Whether its rows could be come to.
+    pub(super) entered: bool,
+    /// `None` unless its rows are those that were signed.
+    pub(super) links: Option<Links>,
+}
+
+/// How a segment's records continue what their sources sent before.
+#[derive(Clone, Default)]
+pub(super) struct Links {
+    /// The first record of each source, as long as none was lost.
+    pub(super) openings: Vec<Opening>,
+    /// Records that do not continue an earlier one of this segment.
+    pub(super) astray: Vec<u32>,
+    /// Whether records were lost.
+    pub(super) lossy: bool,
+    /// Last sequence and leaf hash of each source, after the last lost record.
+    pub(super) heads: HashMap<Arc<str>, (u64, Hash)>,
+}
+
+/// A source's first record in a segment.
+#[derive(Clone)]
+pub(super) struct Opening {
+    pub(super) index: u32,
+    pub(super) source: Arc<str>,
+    pub(super) sequence: u64,
+    pub(super) previous: Hash,
+}
+
+impl Links {
+    fn pass_over(&mut self) {
+        self.lossy = true;
+        self.heads.clear();
+    }
+
+    /// Takes the next record.
+    fn take(&mut self, index: u32, leaf: &reeve_record::Leaf, hash: Hash) {
+        let (source, sequence, previous) = (&leaf.receipt.source, leaf.receipt.sequence, leaf.previous);
+        match self.heads.get_mut(source) {
+            Some(head) => {
+                let before = std::mem::replace(head, (sequence, hash));
+                if before.0.checked_add(1) != Some(sequence) || previous != before.1 {
+                    self.astray.push(index);
+                }
+            }
+            None => {
+                self.heads.insert(source.clone(), (sequence, hash));
+                if !self.lossy {
+                    self.openings.push(Opening { index, source: source.clone(), sequence, previous });
+                }
+            }
+        }
+    }
+}
+
+/// Judges a segment by itself.
+pub(super) fn judge(disk: &dyn Disk, dir: &Path, statement: &Statement, disposed: Option<&Disposed>) -> Judged {
+    let mut judged = Judged::default();
     let folder = dir.join("segments");
     let untouched = Disposed::default();
     let sealed = Sealed { statement, disposed: disposed.unwrap_or(&untouched) };
     if sealed.disposed.destroyed {
-        return destroyed(disk, &folder, sealed, chains, report);
+        destroyed(disk, &folder, sealed, &mut judged.faults);
+        return judged;
     }
-    let regions = check_map(disk, &folder, sealed, report);
+    let regions = check_map(disk, &folder, sealed, &mut judged.faults);
     let place = sealed.place("parquet");
-    let file = match disk.open(&segment_path(&folder, segment, sealed.disposed.redactions)) {
+    let file = match disk.open(&segment_path(&folder, statement.segment, sealed.disposed.redactions)) {
         Ok(file) => file,
         Err(error) => {
             let hint = "restore it from a copy; the batch statement says whether the copy is the right one".into();
             let records = sealed.all();
-            report.faults.push(Fault { code: "LEDGER-024", what: format!("it cannot be opened: {error}"), place, records, hint });
-            return chains.break_off();
+            judged.faults.push(Fault { code: "LEDGER-024", what: format!("it cannot be opened: {error}"), place, records, hint });
+            return judged;
         }
     };
     match check_bytes(&file, sealed, regions.as_deref()) {
         Ok(faults) if faults.is_empty() => {
-            if let Some(kept) = check_salts(disk, &folder, sealed, report) {
-                check_records(file, sealed, kept, chains, report);
+            if let Some(kept) = check_salts(disk, &folder, sealed, &mut judged.faults) {
+                check_records(file, sealed, kept, &mut judged);
             }
         }
         Ok(faults) => {
-            report.faults.extend(faults.into_iter().map(|fault| Fault { place: format!("{place}{}", fault.place), ..fault }));
+            judged.faults.extend(faults.into_iter().map(|fault| Fault { place: format!("{place}{}", fault.place), ..fault }));
         }
         Err(error) => {
             let records = sealed.all();
             let hint = "check the disk, then verify again".into();
-            report.faults.push(Fault { code: "LEDGER-022", what: format!("it cannot be read: {error}"), place, records, hint });
+            judged.faults.push(Fault { code: "LEDGER-022", what: format!("it cannot be read: {error}"), place, records, hint });
         }
     }
-    if report.faults.len() > before {
+    judged
+}
+
+/// Joins a segment to those before it, and puts what it says into the report.
+pub(super) fn join(statement: &Statement, disposed: Option<&Disposed>, judged: Judged, chains: &mut Chains, report: &mut Report) {
+    let segment = statement.segment;
+    report.lost.extend(statement.lost.iter().map(|(first, count)| RecordRange { segment, first: *first, count: *count }));
+    report.lost_records += statement.lost.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
+    let is_faulty = !judged.faults.is_empty();
+    report.faults.extend(judged.faults);
+    if disposed.is_some_and(|disposed| disposed.destroyed) {
+        chains.enter(statement.epoch);
+        chains.pass_over();
+        report.destroyed_records += u64::from(statement.records);
+        report.destroyed.push(whole(segment, Some(statement)));
+        return;
+    }
+    report.records += judged.records;
+    report.redacted_records += judged.redacted;
+    if judged.entered {
+        chains.enter(statement.epoch);
+    }
+    let unchained = judged.links.map(|links| chains.follow(links)).unwrap_or_default();
+    if !unchained.is_empty() {
+        report.faults.push(Fault {
+            code: "LEDGER-023",
+            what: "these records do not continue what their source sent before".into(),
+            place: format!("segments/{}", file_name(segment, disposed.map_or(0, |disposed| disposed.redactions), "parquet")),
+            records: ranges(segment, unchained.iter().copied()),
+            hint: WHEN_SEALED.into(),
+        });
+    }
+    if is_faulty || !unchained.is_empty() {
         chains.break_off();
     }
 }
 
 /// Of a destroyed segment the leaf hashes are left, and must give the root that was signed.
-fn destroyed(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, chains: &mut Chains, report: &mut Report) {
+fn destroyed(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, faults: &mut Vec<Fault>) {
     let statement = sealed.statement;
-    chains.enter(statement.epoch);
-    chains.pass_over();
-    report.destroyed_records += u64::from(statement.records);
-    report.destroyed.extend(sealed.all());
     let length = 32 * u64::from(statement.records);
     let (code, what) = match read_all(disk, &leaves_path(folder, statement.segment), length) {
         Err(error) => ("LEDGER-024", format!("the leaf hashes of the destroyed segment cannot be read: {error}")),
@@ -146,11 +246,11 @@ fn destroyed(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, chains: &mut Ch
     };
     let hint = "the content was destroyed by the entry the log has; restore this file from a copy".into();
     let place = format!("segments/{}", file_name(statement.segment, 0, "leaves"));
-    report.faults.push(Fault { code, what, place, records: sealed.all(), hint });
+    faults.push(Fault { code, what, place, records: sealed.all(), hint });
 }
 
 /// The salts file of a redacted segment, if it is the one that was logged; `Some(None)` where none belongs.
-fn check_salts(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, report: &mut Report) -> Option<Option<KeptSalts>> {
+fn check_salts(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, faults: &mut Vec<Fault>) -> Option<Option<KeptSalts>> {
     let Some(files) = sealed.disposed.files else { return Some(None) };
     let Statement { segment, records, .. } = *sealed.statement;
     let path = salts_path(folder, segment, sealed.disposed.redactions);
@@ -163,12 +263,12 @@ fn check_salts(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, report: &mut 
         },
     };
     let hint = "restore it from a copy; the redaction says whether the copy is the right one".into();
-    report.faults.push(Fault { code: "LEDGER-026", what, place: sealed.place("salts"), records: sealed.all(), hint });
+    faults.push(Fault { code: "LEDGER-026", what, place: sealed.place("salts"), records: sealed.all(), hint });
     None
 }
 
 /// The map, if it is the one the statement names.
-fn check_map(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, report: &mut Report) -> Option<Vec<Region>> {
+fn check_map(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, faults: &mut Vec<Fault>) -> Option<Vec<Region>> {
     let read = read_all(disk, &map_path(folder, sealed.statement.segment, sealed.disposed.redactions), MAP_LIMIT);
     let problem = match read {
         Err(error) => format!("it cannot be read: {error}"),
@@ -178,7 +278,7 @@ fn check_map(disk: &dyn Disk, folder: &Path, sealed: Sealed<'_>, report: &mut Re
             _ => "it is sealed but not in the form of docs/spec/record.md".into(),
         },
     };
-    report.faults.push(Fault {
+    faults.push(Fault {
         code: "LEDGER-026",
         what: problem,
         place: sealed.place("map"),
@@ -306,14 +406,13 @@ fn crc_table() -> [u32; 256] {
     std::array::from_fn(|byte| (0..8).fold(byte as u32, |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 }))
 }
 
-/// Recomputes every leaf, the root and the totals, and joins each source's records to those before them.
-fn check_records(file: Arc<dyn DiskFile>, sealed: Sealed<'_>, kept: Option<KeptSalts>, chains: &mut Chains, report: &mut Report) {
+/// Recomputes every leaf, the root and the totals, and joins each source's records to those before them in the segment.
+fn check_records(file: Arc<dyn DiskFile>, sealed: Sealed<'_>, kept: Option<KeptSalts>, judged: &mut Judged) {
     let Sealed { statement, disposed } = sealed;
     let segment = statement.segment;
-    let place = sealed.place("parquet");
+    let Judged { faults, .. } = judged;
     let mut fault = |what: String, records: Vec<RecordRange>| {
-        let hint = "the bytes are those that were sealed, so this was wrong when it was sealed".into();
-        report.faults.push(Fault { code: "LEDGER-023", what, place: place.clone(), records, hint });
+        faults.push(Fault { code: "LEDGER-023", what, place: sealed.place("parquet"), records, hint: WHEN_SEALED.into() });
     };
     let all = || vec![whole(segment, Some(statement))];
     let reader = match SegmentReader::from_file(file, segment) {
@@ -336,10 +435,10 @@ fn check_records(file: Arc<dyn DiskFile>, sealed: Sealed<'_>, kept: Option<KeptS
     if reader.records() != u64::from(statement.records) {
         return fault(format!("it holds {} records, the batch statement says {}", reader.records(), statement.records), all());
     }
-    chains.enter(statement.epoch);
+    judged.entered = true;
     let mut leaves = Leaves::new(segment, salts);
     let mut redacted = 0;
-    let (mut raw_bytes, mut received, mut lost, mut unchained) = (0u64, None, Vec::new(), Vec::new());
+    let (mut raw_bytes, mut received, mut lost, mut links) = (0u64, None, Vec::new(), Links::default());
     let mut first = 0;
     while first < statement.records {
         let end = statement.records.min(first.saturating_add(4096));
@@ -357,49 +456,30 @@ fn check_records(file: Arc<dyn DiskFile>, sealed: Sealed<'_>, kept: Option<KeptS
             }
             let Some(leaf) = leaves.take(&row, is_redacted) else {
                 lost.push(index);
-                chains.pass_over();
+                links.pass_over();
                 continue;
             };
             raw_bytes = raw_bytes.saturating_add(leaf.raw_length);
             redacted += u64::from(is_redacted);
             let at = row.receipt.received_at;
             received = Some(received.map_or((at, at), |(first, last): (Timestamp, Timestamp)| (first.min(at), last.max(at))));
-            if !follows(chains, &leaf, leaves.hashes.last()) {
-                unchained.push(index);
-            }
+            links.take(index, &leaf, leaves.hashes.last().copied().unwrap_or_default());
         }
         first = end;
     }
-    report.records += u64::from(statement.records);
-    report.redacted_records += redacted;
+    (judged.records, judged.redacted) = (u64::from(statement.records), redacted);
     if leaves.root() != statement.root || raw_bytes != statement.raw_bytes {
         fault("its records do not give the batch root that was signed".into(), all());
     } else if received.unwrap_or_default() != statement.received || lost_as_declared(&lost) != statement.lost {
         fault("times of receipt or lost records are not those that were signed".into(), all());
-    } else if !unchained.is_empty() {
-        fault("these records do not continue what their source sent before".into(), ranges(segment, unchained));
+    } else {
+        judged.links = Some(links);
     }
 }
 
 /// Indexes of lost records as a statement lists them.
 fn lost_as_declared(lost: &[u32]) -> Vec<(u32, u32)> {
     ranges(0, lost.iter().copied()).into_iter().map(|range| (range.first, range.count)).collect()
-}
-
-/// Whether the leaf continues its source's chain; notes it as the new head.
-fn follows(chains: &mut Chains, leaf: &reeve_record::Leaf, hash: Option<&Hash>) -> bool {
-    let hash = hash.copied().unwrap_or_default();
-    let (sequence, previous) = (leaf.receipt.sequence, leaf.previous);
-    match chains.heads.get_mut(&leaf.receipt.source) {
-        Some(head) => {
-            let before = std::mem::replace(head, (sequence, hash));
-            before.0.checked_add(1) == Some(sequence) && previous == before.1
-        }
-        None => {
-            chains.heads.insert(leaf.receipt.source.clone(), (sequence, hash));
-            !chains.whole || (sequence == 0 && previous == [0; 32])
-        }
-    }
 }
 
 /// A file with one bit flipped back.
@@ -438,3 +518,5 @@ impl DiskFile for Mended {
         self.file.length()
     }
 }
+
+const WHEN_SEALED: &str = "the bytes are those that were sealed, so this was wrong when it was sealed";
