@@ -7,8 +7,11 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use indicatif::{ProgressBar, ProgressStyle};
 use reeve_access::{Access, Accounts, Action};
-use reeve_ledger::{ForkAuthority, Ledger, Options, Report, Trust, VerifierKey, VerifyOptions, prove, verify, verify_proof};
+use reeve_ledger::{
+    ForkAuthority, Ledger, Options, Progress, Report, Trust, VerifierKey, VerifyOptions, prove, verify, verify_proof,
+};
 use reeve_record::RecordId;
 use serde_json::json;
 
@@ -53,6 +56,7 @@ pub(crate) enum Command {
   reeve ledger verify --data /var/lib/reeve --key reeve.vkey
   reeve ledger verify --data case-17 --format ndjson
   reeve ledger verify --data /var/lib/reeve --key reeve.vkey --against checkpoint-of-monday
+  reeve ledger verify --data /var/lib/reeve --key reeve.vkey --resume verified.state
 
 The keys are DIR/ledger/keys/checkpoint.vkey and root.vkey: keep copies elsewhere. Exit codes: 0 everything holds, 4 something does not.")]
 pub(crate) struct Verify {
@@ -74,6 +78,12 @@ pub(crate) struct Verify {
     /// File with a checkpoint of the record's log kept from before: the log must still hold what it covers; may be given more than once
     #[arg(long, value_name = "FILE")]
     against: Vec<PathBuf>,
+    /// Threads that read segments [default: as many as there are processors]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    threads: usize,
+    /// File that keeps what was read, made if it is not there: a run that was stopped goes on, a later one reads only what is new or changed
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
     /// How faults are shown [default: table on a terminal, ndjson into a pipe]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -160,6 +170,8 @@ fn check_folder(args: &Verify) -> Result<(), Failure> {
         policy: args.policy.as_deref().map(read_policy).transpose()?,
         forks: args.fork.iter().map(|hash| read_hash(hash)).collect::<Result<_, _>>()?,
         against: args.against.iter().map(|path| read_checkpoint(path)).collect::<Result<_, _>>()?,
+        threads: args.threads,
+        resume: args.resume.clone(),
         ..VerifyOptions::default()
     };
     let mut faults = 0;
@@ -169,7 +181,12 @@ fn check_folder(args: &Verify) -> Result<(), Failure> {
             return Err(Failure::new(USAGE, format!("`{}` has no `{name}`: it is no data folder", args.data.display())));
         }
         // What is given from outside is the record's; the audit log has its own, but for the forks: one ceremony may let both go on.
-        let audit = || VerifyOptions { forks: record.forks.clone(), ..VerifyOptions::default() };
+        let audit = || VerifyOptions {
+            forks: record.forks.clone(),
+            threads: args.threads,
+            resume: args.resume.clone(),
+            ..VerifyOptions::default()
+        };
         let options = if name == "ledger" { record.clone() } else { audit() };
         faults += check_ledger(name, &dir, &options, Format::or_default(args.format))?;
     }
@@ -182,13 +199,9 @@ fn check_folder(args: &Verify) -> Result<(), Failure> {
 
 #[allow(clippy::print_stderr, reason = "progress and summary are not data")]
 fn check_ledger(name: &str, dir: &Path, options: &VerifyOptions, format: Format) -> Result<usize, Failure> {
-    let show = std::io::stderr().is_terminal();
-    let bar = if show { indicatif::ProgressBar::new(0) } else { indicatif::ProgressBar::hidden() };
-    let report = verify(dir, options, &mut |progress| {
-        bar.set_length(u64::from(progress.segments_total));
-        bar.set_position(u64::from(progress.segments));
-    })
-    .map_err(|error| Failure::new(UNUSABLE, error))?;
+    let bar = progress_bar(name);
+    let report =
+        verify(dir, options, &mut |progress| show_progress(&bar, progress)).map_err(|error| Failure::new(UNUSABLE, error))?;
     bar.finish_and_clear();
     for fault in &report.faults {
         if format == Format::Ndjson {
@@ -202,18 +215,62 @@ fn check_ledger(name: &str, dir: &Path, options: &VerifyOptions, format: Format)
             ))?;
         }
     }
+    show_left_over(name, &report, format)?;
+    if let Some(problem) = &report.resume_problem {
+        eprintln!("{name}: what was read could not be noted for a later run: {problem}");
+    }
     let key = if report.own_key { "the folder's own key: keep it elsewhere and give it with --key" } else { "the key given" };
     eprintln!(
-        "{name}: {} records in {} segments recomputed under {} log entries, {} more durable and not sealed, {} declared lost; {}{} faults; trusted {key}",
+        "{name}: {} records in {} segments recomputed under {} log entries, {} more durable and not sealed, {} declared lost; {}{}{} faults; trusted {key}",
         report.records,
         report.segments,
         report.log_size,
         report.open_records,
         report.lost_records,
         watched(&report),
+        recalled(&report),
         report.faults.len()
     );
     Ok(report.faults.len())
+}
+
+/// Segments, records and how many a second, on a terminal; else nothing.
+fn progress_bar(name: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} segments, {msg}, {elapsed} gone, about {eta} left");
+    ProgressBar::new(0).with_prefix(name.to_owned()).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn show_progress(bar: &ProgressBar, progress: Progress) {
+    bar.set_length(u64::from(progress.segments_total));
+    bar.set_position(u64::from(progress.segments));
+    let rate = progress.records as f64 / bar.elapsed().as_secs_f64().max(0.001);
+    let recalled = if progress.recalled > 0 { format!(", {} of them read before", progress.recalled) } else { String::new() };
+    bar.set_message(format!("{} records, {rate:.0}/s{recalled}", progress.records));
+}
+
+/// Files of content that was taken out, which a crash left: no fault, since nothing that is kept depends on them, but content that should be gone.
+fn show_left_over(name: &str, report: &Report, format: Format) -> Result<(), Failure> {
+    for file in &report.left_over {
+        if format == Format::Ndjson {
+            output::json(&json!({ "log": name, "left_over": file }))?;
+        } else {
+            output::text(&format!(
+                "left over: {file} has content that was taken out\n  hint: it is erased when a server opens this folder\n"
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+/// What this run did not read itself.
+fn recalled(report: &Report) -> String {
+    match report.recalled_since {
+        Some(since) => format!("{} segments read by earlier runs, since {since}, and unchanged; ", report.recalled),
+        None => String::new(),
+    }
 }
 
 /// What epochs, witnesses and authorities add, where there are any.
