@@ -85,7 +85,7 @@ fn clients() -> Done<PathBuf> {
 }
 
 /// The Python environment that the witness and the Python verifier run in, beside the build.
-fn witness() -> Done<PathBuf> {
+pub fn witness() -> Done<PathBuf> {
     let folder = target_dir().join("witness");
     if !folder.join("venv/bin/python").exists() {
         let mut install = program("sh", &["witness/install.sh"]);

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::run::{Done, cargo};
+use crate::{
+    run::{Done, cargo},
+    test::witness,
+};
 
 /// Ways to run it, for the help.
 pub const USAGE: &str = "cargo xtask torture --ci | --full | PART [N]   with PART one of kill, server, power, sim, deliveries, syscalls, flips, sectors, mutants, full-disk, attacks";
@@ -170,6 +173,9 @@ fn run(part: &Part, amount: u64, profile: &str) -> Done<(bool, Duration, Vec<Str
         test.arg("--release");
     }
     test.args(["--", "--nocapture", filter]).env(part.amount, amount.to_string());
+    if part.name == "mutants" {
+        test.env("REEVE_PYTHON", witness()?.join("venv/bin/python"));
+    }
     let started = Instant::now();
     let (held, said) = watch(&mut test)?;
     eprintln!("    {}: {:.1} s", part.name, started.elapsed().as_secs_f64());

@@ -56,6 +56,8 @@ pub struct Numbered {
     former: BTreeMap<String, Known>,
     /// Whether the whole ledger was looked at, now or for the copy.
     looked: bool,
+    /// Whether a segment could not be read: then no copy is written, so that the next start tries it again.
+    partial: bool,
     noticed: Noticed,
     append: Append,
 }
@@ -150,8 +152,9 @@ impl Numbered {
         // Where nobody numbers and nobody did, a start need not read the ledger.
         let looked = read.is_some() || !sources.is_empty();
         let (mut known, position) = read.unwrap_or_default();
+        let mut unread = 0;
         if looked {
-            scan::each(&ledger, position, ledger.durable_end(), |record| {
+            unread = scan::each(&ledger, position, ledger.durable_end(), |record| {
                 project(&mut known, record, &noticed);
                 true
             });
@@ -163,8 +166,18 @@ impl Numbered {
             (name, Registered { key, heartbeat, known })
         });
         let sources = registered.collect();
-        let numbered =
-            Self { ledger, copy, saved: Mutex::new(position), started, sources, former: known, looked, noticed, append };
+        let numbered = Self {
+            ledger,
+            copy,
+            saved: Mutex::new(position),
+            started,
+            sources,
+            former: known,
+            looked,
+            partial: unread > 0,
+            noticed,
+            append,
+        };
         numbered.register()?;
         Ok(numbered)
     }
@@ -373,7 +386,7 @@ impl Numbered {
         // Before the sources are locked: whatever is durable by now is known to its source by the time its lock is free.
         let position = self.ledger.durable_end();
         let mut saved = self.saved.lock();
-        if *saved == position || !self.looked {
+        if *saved == position || !self.looked || self.partial {
             return Ok(());
         }
         let mut sources = self.former.clone();

@@ -149,6 +149,8 @@ struct Open {
     bytes: u64,
     /// When its first record was written, by [`Clock::elapsed`](crate::Clock::elapsed).
     since: Option<Duration>,
+    /// Whether a refused group was cut off since the last sync.
+    cut: bool,
 }
 
 /// What a turn of the committer was.
@@ -409,10 +411,12 @@ impl Committer {
             if let Err(error) = wal.file.truncate(open.end) {
                 return Err(self.inner.fail(&wal.path, &error));
             }
+            open.cut = true;
             return Err(Error::io("append to", &wal.path, error));
         }
         // After a failed sync the kernel may have dropped our pages and call them clean: trying again would lie. No more is written here.
         wal.file.sync().map_err(|error| self.inner.fail(&wal.path, &error))?;
+        open.cut = false;
         open.end += frame.len() as u64;
         open.bytes += frame.len() as u64;
         Ok(())
@@ -448,7 +452,7 @@ impl Committer {
         let path = self.inner.wal_path(segment);
         let wal = Arc::new(WalSegment::create(&*self.inner.disk, path, header)?);
         self.inner.state.write().unsealed.push_back(wal.clone());
-        self.open = Some(Open { wal, salts, end: HEADER_LENGTH as u64, bytes: 0, since: None });
+        self.open = Some(Open { wal, salts, end: HEADER_LENGTH as u64, bytes: 0, since: None, cut: false });
         self.marked = true;
         Ok(())
     }
@@ -459,6 +463,13 @@ impl Committer {
             return;
         }
         let Some(open) = self.open.take_if(|open| open.wal.records() > 0) else { return };
+        // A refused group that was cut off could come back with a power cut, behind an end that was told.
+        if open.cut
+            && let Err(error) = open.wal.file.sync()
+        {
+            self.inner.fail(&open.wal.path, &error);
+            return;
+        }
         self.next_segment += 1;
         self.records_before = open.wal.records();
         if self.heads.len() > MAX_SOURCES {
