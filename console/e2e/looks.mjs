@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { axe, rows } from './browser.mjs';
+import { openBadge } from './evidence.mjs';
 import { toIncident } from './triage.mjs';
 
 const IMAGES = process.env.E2E_IMAGES ?? fileURLToPath(new URL('../../docs/images', import.meta.url));
@@ -37,6 +38,12 @@ const PAGES = {
     await page.getByRole('link', { name: /^Open record/ }).click();
     await page.getByRole('button', { name: 'Verify now' }).click();
     await page.locator('.verify-steps li').first().waitFor();
+    return true;
+  },
+  badge: async (page) => {
+    const panel = await openBadge(page);
+    await panel.locator('.log-key summary').click();
+    await panel.getByRole('button', { name: 'Trust this key' }).waitFor();
     return true;
   },
   status: async (page, url) => {

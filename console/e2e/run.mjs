@@ -2,6 +2,7 @@
 // Name a part of a test's title to run only those.
 import { launch, open, server, signIn } from './browser.mjs';
 import { tests as search } from './search.mjs';
+import { tests as evidence } from './evidence.mjs';
 import { tests as triage } from './triage.mjs';
 import { tests as shell } from './shell.mjs';
 import { tests as looks } from './looks.mjs';
@@ -11,7 +12,7 @@ const target = await server();
 const browser = await launch();
 let failed = 0;
 let ran = 0;
-for (const [title, test, options = {}] of [...shell, ...search, ...triage, ...looks]) {
+for (const [title, test, options = {}] of [...shell, ...search, ...evidence, ...triage, ...looks]) {
   if (!title.includes(wanted)) continue;
   const page = await open(browser, options);
   const started = Date.now();

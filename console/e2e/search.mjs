@@ -114,20 +114,6 @@ export const tests = [
     await page.getByRole('button', { name: 'Search all events in time' }).waitFor();
   }],
 
-  ['the badge on a row verifies and offers the proof', async (page, { url }) => {
-    await settled(page);
-    await page.locator('.evidence-button').first().click();
-    const panel = page.getByRole('dialog', { name: /^Evidence of record/ }).filter({ hasText: 'Verify again' });
-    await panel.locator('.verify-steps li').first().waitFor();
-    assert.match(await panel.innerText(), /Verified|Pending|Failed/);
-    const link = panel.getByRole('link', { name: 'Download .tlog-proof' });
-    if (/Pending/.test(await panel.innerText())) return void (await panel.getByRole('button', { name: 'Proof follows the seal' }).waitFor());
-    assert.match(await link.getAttribute('download'), /^\d+-\d+\.tlog-proof$/);
-    const answer = await page.request.get(url + (await link.getAttribute('href')));
-    assert.ok(answer.ok(), `the proof answers ${answer.status()}`);
-    return undefined;
-  }],
-
   ['more rows load on request until all are there', async (page) => {
     await settled(page);
     if (!/first [\d,]+ shown/.test(await state(page))) return 'everything fits on one page';

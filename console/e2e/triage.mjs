@@ -122,6 +122,7 @@ export const tests = [
     await page.getByRole('heading', { name: 'Receipt' }).waitFor();
     await page.getByRole('button', { name: 'Verify now' }).click();
     await page.locator('.verify-steps li').first().waitFor();
+    await page.getByText(/^Checked in this browser|^Nothing to check yet|^Checked by the server/).waitFor();
     await page.getByRole('tab', { name: 'Raw bytes' }).click();
     await page.getByLabel('Raw bytes in hexadecimal').waitFor();
   }],

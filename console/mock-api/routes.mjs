@@ -4,13 +4,13 @@ import { SEGMENT_RECORDS } from './events.mjs';
 import { makeAlerts } from './alerts.mjs';
 import { makeIncident } from './incident.mjs';
 import { search, histogram, fields } from './search.mjs';
+import { CHECKPOINT, KEY, proof, rawBytes, receivedAt } from './ledger.mjs';
 
 const alerts = makeAlerts();
 const incidents = new Map();
 const verified = new Set();
 const sha256 = (text) => createHash('sha256').update(text).digest('hex');
 const SEALED = (OPEN_SEGMENT - 1) * SEGMENT_RECORDS;
-const CHECKPOINT = { origin: 'reeve.example/record', size: SEALED, root: sha256('root'), at: '2026-11-20T11:20:00.000Z' };
 
 function evidence(record) {
   const segment = Number(record.split('-')[0]);
@@ -29,7 +29,7 @@ function verify(record) {
     { name: 'stored bytes read', ok: true, detail: `${event.raw.length} bytes` },
     { name: 'salted hash equals the leaf', ok: intact, detail: intact ? `sha256 ${sha256(event.raw).slice(0, 16)}…` : 'expected 9f3c21aa07de…, found 12aa90be44f1…' },
     ...(sealed ? [
-      { name: 'leaf lies in the log', ok: intact, detail: `leaf ${leaf_index} of ${CHECKPOINT.size}, 12 hashes` },
+      { name: 'leaf lies in the log', ok: intact, detail: `leaf ${leaf_index} of ${SEALED}, 12 hashes` },
       { name: 'checkpoint signature', ok: true, detail: `${CHECKPOINT.origin}, ed25519` },
     ] : [{ name: 'sealed in a checkpoint', ok: false, detail: 'the segment is open; it is sealed within a minute' }]),
   ];
@@ -45,7 +45,7 @@ function fullEvent(row) {
   }
   return {
     record: row.record, part: row.part, decoder: row.decoder, mapping: `${row.decoder}@1`,
-    receipt: { source: row.source, epoch: 1, sequence: EVENTS.indexOf(row), received_at: new Date(row.time + 640).toISOString(), transport: row.decoder.startsWith('syslog') ? 'syslog_tcp' : 'file', grade: 'A', policy: 'default' },
+    receipt: { source: row.source, epoch: 1, sequence: EVENTS.indexOf(row), received_at: new Date(receivedAt(row)).toISOString(), transport: row.decoder.startsWith('syslog') ? 'syslog_tcp' : 'file', grade: 'A', policy: 'default' },
     raw_base64: Buffer.from(row.raw).toString('base64'), raw_text: row.raw, raw_sha256: sha256(row.raw), native: row.native, ocsf,
     problems: row.time_certainty === 'exact' ? [] : [{ code: `time.${row.time_certainty}`, offset: 4, detail: 'the time was completed from the time of receipt' }],
   };
@@ -103,7 +103,9 @@ export const routes = [
   ['GET', /^\/events\/([^/]+)\/(\d+)$/, known(({ res, send }, row) => send(res, 200, fullEvent(row)))],
   ['GET', /^\/records\/([^/]+)\/evidence$/, known(({ res, send }, row) => send(res, 200, evidence(row.record)))],
   ['POST', /^\/records\/([^/]+)\/verify$/, known(({ res, send }, row) => send(res, 200, verify(row.record)))],
-  ['GET', /^\/records\/([^/]+)\/proof$/, known(({ res, send, fail }, row) => evidence(row.record).state === 'pending' ? fail(res, 409, 'pending', 'the record is durable but not sealed yet: try again within a minute') : send(res, 200, `c2sp.org/tlog-proof@v1\nindex ${evidence(row.record).leaf_index}\n${sha256(row.raw)}\n`))],
+  ['GET', /^\/records\/([^/]+)\/proof$/, known(({ res, send, fail }, row) => evidence(row.record).state === 'pending' ? fail(res, 409, 'pending', 'the record is durable but not sealed yet: try again within a minute') : send(res, 200, proof(row.record)))],
+  ['GET', /^\/records\/([^/]+)\/raw$/, known(({ res, send }, row) => send(res, 200, rawBytes(row)))],
+  ['GET', /^\/log\/key$/, ({ res, send }) => send(res, 200, `${KEY}\n`)],
   ['GET', /^\/alerts$/, listAlerts],
   ['GET', /^\/alerts\/([^/]+)$/, one((id) => alerts.find((a) => a.id === id))],
   ['PATCH', /^\/alerts\/([^/]+)$/, patchAlert],

@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { routes } from './routes.mjs';
 
 const DIST = fileURLToPath(new URL('../dist', import.meta.url));
-const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.json': 'application/json', '.map': 'application/json' };
+const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.json': 'application/json', '.map': 'application/json', '.wasm': 'application/wasm' };
 const HEADERS = {
-  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+  'content-security-policy': "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
 };
@@ -18,9 +18,13 @@ const PORT = Number(process.env.PORT ?? 4600);
 const session = { user: null, csrf: null };
 
 function send(res, status, body, headers = {}) {
+  if (Buffer.isBuffer(body)) {
+    res.writeHead(status, { ...HEADERS, 'content-type': 'application/octet-stream', ...headers });
+    return res.end(body);
+  }
   const json = typeof body !== 'string';
   res.writeHead(status, { ...HEADERS, 'content-type': json ? 'application/json' : 'text/plain; charset=utf-8', ...headers });
-  res.end(json ? JSON.stringify(body) : body);
+  return res.end(json ? JSON.stringify(body) : body);
 }
 
 const fail = (res, status, code, message) => send(res, status, { error: { code, message, request_id: `req-${Date.now().toString(36)}` } });

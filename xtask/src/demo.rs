@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     run::{Done, cargo, output, program, reeve, root, step, target_dir},
-    test, tools, truth,
+    test, tools, truth, verifier,
 };
 
 /// Builds, keeps the scenario, finds the attack, tells the story; opens the console or, with `--check`, compares with the truth.
@@ -24,10 +24,11 @@ pub fn demo(flags: &[&str]) -> Done {
              about half an hour the first time on two processors. A missing C compiler is named before it is installed. The demo's data folder is {}.",
             data().display()
         );
+        verifier::announce();
     }
     tools::ensure(tools::BUILD, true)?;
     if !dev {
-        test::build_console()?;
+        test::build_console(true)?;
     }
     // Debug: with the same targets as the tests, since another choice of features would build the query engine a second time.
     let debug: &[&str] = &["build", "--locked", "--workspace", "--bins", "--tests"];

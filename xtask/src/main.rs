@@ -10,6 +10,7 @@ mod tidy;
 mod tools;
 mod torture;
 mod truth;
+mod verifier;
 
 use std::process::ExitCode;
 

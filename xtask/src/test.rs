@@ -10,7 +10,7 @@ use std::{
 use crate::{
     demo,
     run::{Done, cargo, output, program, reeve, root, step, target_dir},
-    tidy, tools,
+    tidy, tools, verifier,
 };
 
 /// Everything: tools, console, workspace tests, torture for some minutes, the demo's check, the console in Chromium.
@@ -20,11 +20,12 @@ pub fn test(flags: &[&str]) -> Done {
         "This builds the console and the workspace in debug (the first time takes long: a query engine is inside), runs the tests with real clients,\n\
          checks the demo's story and drives the console in Chromium. Missing Debian packages are named before they are installed."
     );
+    verifier::announce();
     tools::ensure(tools::BUILD, may_install)?;
     tools::ensure(tools::JUDGES, may_install)?;
     tidy::tidy()?;
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
-    console()?;
+    console(may_install)?;
     step("build the workspace and its tests", &mut cargo(&["test", "--workspace", "--locked", "--no-run", "--quiet"]))?;
     let clients = clients()?;
     let (witness, readers) = (witness()?, readers()?);
@@ -119,13 +120,14 @@ pub fn check() -> Done {
 }
 
 /// Installs the console's packages, checks its types, runs its unit tests and builds it.
-pub fn console() -> Done {
-    build_console()?;
+fn console(may_install: bool) -> Done {
+    build_console(may_install)?;
     step("console: unit tests", &mut npm(&["test"]))
 }
 
-/// Installs the console's packages from the lock file and builds it.
-pub fn build_console() -> Done {
+/// Installs the console's packages from the lock file and builds it, with the verifier that its badges run.
+pub fn build_console(may_install: bool) -> Done {
+    verifier::build(may_install)?;
     // `npm ci` wipes node_modules: run it only when the lock file changed since the last time.
     let stamp = root().join("console/node_modules/.reeve-lock");
     let lock = fs::read_to_string(root().join("console/package-lock.json"))

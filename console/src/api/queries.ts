@@ -1,6 +1,6 @@
 // Every read of the console as a query, so that pages share one cache and one set of keys.
 import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
-import { apiUrl, change, get } from './client';
+import { apiUrl, change, get, send } from './client';
 import type { AlertChange, AlertDetail, AlertPage, Evidence, Fields, FullEvent, Histogram, Incident, IncidentList, Session, Status, Verification } from './types';
 
 export interface Range { q: string; from: string; to: string }
@@ -34,9 +34,17 @@ export const sealQuery = (record: string) =>
     refetchInterval: (query) => (query.state.data?.state === 'pending' ? 20_000 : false),
   });
 
-export const verificationKey = (record: string) => ['verification', record];
+/** Of one record's check on this page, or of all of them. */
+export const verificationKey = (record?: string) => (record ? ['verification', record] : ['verification']);
+/** The server's own check of itself. */
 export const verify = (record: string) => change<Verification>('POST', apiUrl(`/records/${record}/verify`), {});
 export const proofUrl = (record: string) => apiUrl(`/records/${record}/proof`);
+
+export const proofText = async (record: string) => (await send('GET', proofUrl(record))).text();
+export const rawUrl = (record: string) => apiUrl(`/records/${record}/raw`);
+export const rawBytes = async (record: string) => new Uint8Array(await (await send('GET', rawUrl(record))).arrayBuffer());
+/** The log's public key by the server's word. */
+export const serverKey = async () => (await (await send('GET', apiUrl('/log/key'))).text()).trim();
 
 export interface AlertFilter { status?: string | undefined; severity?: string | undefined; q?: string | undefined }
 

@@ -1,11 +1,12 @@
 import '../styles/record.css';
 import { Link, getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useMutation, useQuery } from '@tanstack/react-query';
-import { eventQuery, evidenceQuery, reconstruct, verificationKey, verify } from '../api/queries';
-import type { Json, Verification } from '../api/types';
+import { eventQuery, evidenceQuery, reconstruct } from '../api/queries';
+import type { Json } from '../api/types';
 import { Crumbs } from '../ui/crumbs';
-import { ProofLink, StateChip, STATES, VerifySteps, useVerify } from '../ui/evidence';
+import { CheckResult, ProofLinks, shown, StateChip, STATES, useChecked, useVerify } from '../ui/evidence';
 import { EventFaces } from '../ui/faces';
+import { LogKeyPart } from '../ui/log-key';
 import { Time } from '../ui/marks';
 import { Failure, Loading } from '../ui/notice';
 import { humanise, formatCount, flatten, showValue } from '../util/format';
@@ -33,16 +34,15 @@ function Receipt({ receipt, sha256 }: { receipt: { [key: string]: Json }; sha256
 function EvidencePanel({ record }: { record: string }) {
   const evidence = useQuery(evidenceQuery(record));
   const check = useVerify(record);
-  const verification = useQuery<Verification>({ queryKey: verificationKey(record), queryFn: () => verify(record), enabled: false, staleTime: Infinity });
-  const result = verification.data;
-  const state = result?.state ?? evidence.data?.state;
+  const result = useChecked(record);
+  const state = result ? shown(result) : evidence.data?.state;
   const e = evidence.data;
   return (
     <section className="panel">
       <header><h2>Evidence</h2><StateChip state={state} /></header>
       <div className="body stack">
         {evidence.error ? <p className="bad-text">{evidence.error.message}</p> : null}
-        {state ? <p className="muted">{humanise(STATES[state]?.meaning ?? state)}.</p> : null}
+        {state ? <p className="muted">{STATES[state].meaning}.</p> : null}
         {e ? (
           <dl className="facts">
             <dt>Segment</dt><dd className="mono">{e.segment ?? '–'}</dd>
@@ -50,11 +50,12 @@ function EvidencePanel({ record }: { record: string }) {
             {e.checkpoint ? <><dt>Checkpoint</dt><dd className="mono">{e.checkpoint.origin}</dd><dt>Log size</dt><dd className="mono">{formatCount(e.checkpoint.size)}</dd><dt>Root</dt><dd className="mono">{e.checkpoint.root}</dd><dt>Signed at</dt><dd className="mono"><Time value={e.checkpoint.at} zone /></dd></> : <><dt>Checkpoint</dt><dd>none covers it yet; the next one will</dd></>}
           </dl>
         ) : null}
-        {result ? <><p>Checked <Time value={result.checked_at} style="seconds" zone /></p><VerifySteps result={result} /></> : null}
+        {result ? <CheckResult result={result} /> : null}
         {check.error ? <p className="bad-text" role="alert">{check.error.message}</p> : null}
+        <LogKeyPart onChange={() => check.mutate()} />
         <div className="line">
           <button type="button" className="button primary" disabled={check.isPending} onClick={() => check.mutate()}>{check.isPending ? 'Verifying…' : result ? 'Verify again' : 'Verify now'}</button>
-          <ProofLink record={record} state={state} />
+          <ProofLinks record={record} state={evidence.data?.state} />
         </div>
       </div>
     </section>

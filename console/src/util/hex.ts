@@ -5,6 +5,13 @@ export function decodeBase64(text: string): Uint8Array {
   return Uint8Array.from(binary, (c) => c.charCodeAt(0));
 }
 
+export function encodeBase64(bytes: Uint8Array): string {
+  let binary = '';
+  // In parts: a call takes only so many arguments.
+  for (let at = 0; at < bytes.length; at += 0x8000) binary += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+  return btoa(binary);
+}
+
 const printable = (byte: number) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '·');
 
 /** Sixteen bytes a line: offset in hexadecimal, bytes in two groups of eight, printable ASCII. */

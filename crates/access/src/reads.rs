@@ -128,6 +128,14 @@ impl Reads {
         Ok(Some(FullEvent::read_again(event, records, key.part)))
     }
 
+    /// The bytes of one record as received; `None` if there is no such record, or its content is lost or was taken out. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Audit`] if the record's segment cannot be read.
+    pub fn raw(&self, scoped: &Scoped<RecordId>) -> Result<Option<Bytes>, Error> {
+        Ok(self.ledger.get(*scoped.what())?.map(|record| record.raw))
+    }
+
     /// Events by attribute, for the reconstruction of an incident that was asked for.
     ///
     /// # Errors

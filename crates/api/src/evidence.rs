@@ -1,4 +1,4 @@
-//! What vouches for a record: its state, a check from stored bytes, and the proof to take away.
+//! What vouches for a record: its state, a check from stored bytes, and what anybody else needs to check it: proof, bytes, key.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::{
     http::header,
     response::IntoResponse,
 };
-use reeve_access::Action;
+use reeve_access::{Action, Digest};
 use reeve_ledger::{prove, verify_proof};
 use reeve_record::RecordId;
 use serde::Serialize;
@@ -88,7 +88,7 @@ pub async fn verify(
 
 /// The record's `.tlog-proof`: with the raw bytes and the log's public key anyone can check it offline.
 #[utoipa::path(get, path = "/records/{record}/proof", params(("record" = String, Path)),
-    responses((status = 200, content_type = "text/plain", body = String), (status = 404, body = Fault), (status = 409, body = Fault)))]
+    responses((status = 200, content_type = "text/plain", body = String), (status = 404, body = Fault), (status = 409, body = Fault), (status = 410, body = Fault)))]
 pub async fn proof(
     State(app): State<Arc<App>>,
     Who(person, _): Who,
@@ -104,10 +104,44 @@ pub async fn proof(
                 "the record is durable but not sealed yet: try again within a minute",
             ),
             reeve_ledger::Error::NoRecord { .. } => Refusal::not_found(error),
+            reeve_ledger::Error::Disposed { .. } => Refusal::new(axum::http::StatusCode::GONE, "disposed", error),
             other => Refusal::internal(other),
         })?;
         let name = format!("attachment; filename=\"{id}.tlog-proof\"");
         Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()), (header::CONTENT_DISPOSITION, name)], text))
+    })
+    .await
+}
+
+/// The record's raw bytes exactly as received, all of them: what its proof is about. (An event may be a part of a record, or made of several.)
+#[utoipa::path(get, path = "/records/{record}/raw", params(("record" = String, Path)),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Fault)))]
+pub async fn raw(
+    State(app): State<Arc<App>>,
+    Who(person, _): Who,
+    Path(record): Path<String>,
+) -> Result<impl IntoResponse, Refusal> {
+    let id: RecordId = record.parse().map_err(Refusal::bad_request)?;
+    blocking(move || {
+        let scoped = app.access.ask(&person, Action::ReadEvent, json!({ "raw": id }), id)?;
+        let raw = app.reads.raw(&scoped)?.ok_or_else(|| Refusal::not_found(format!("record `{id}` is not found")))?;
+        let mut digest = Digest::default();
+        digest.row(&raw);
+        app.access.answered(&scoped, digest);
+        let name = format!("attachment; filename=\"{id}.raw\"");
+        Ok(([(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_DISPOSITION, name)], raw))
+    })
+    .await
+}
+
+/// The log's public key, as a C2SP verifier key. Whoever takes it from the server that is to be checked sees damage, but not a log
+/// that was written anew: compare it with a copy kept elsewhere.
+#[utoipa::path(get, path = "/log/key", responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Fault)))]
+pub async fn key(State(app): State<Arc<App>>, Who(person, _): Who) -> Result<impl IntoResponse, Refusal> {
+    blocking(move || {
+        let key = app.ledger.verifier_key().to_string();
+        app.access.ask(&person, Action::CheckEvidence, json!({ "key": key }), ())?;
+        Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], key + "\n"))
     })
     .await
 }

@@ -60,8 +60,9 @@ pub type Completeness = Box<dyn Fn(&CompletenessOf) -> Result<SignedStatement, S
 /// A body an API call may have, in bytes.
 const BODY_MAX: usize = 1 << 20;
 
-/// The security policy of the console, the same in development and production: nothing but our own files.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; \
+/// The security policy of the console, the same in development and production: nothing but our own files. `wasm-unsafe-eval` lets the page
+/// compile WebAssembly, which the verifier in the browser is; it allows no `eval` of script.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; \
                       manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 #[derive(OpenApi)]
@@ -78,6 +79,8 @@ fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(evidence::evidence))
         .routes(routes!(evidence::verify))
         .routes(routes!(evidence::proof))
+        .routes(routes!(evidence::raw))
+        .routes(routes!(evidence::key))
         .routes(routes!(alerts::alerts))
         .routes(routes!(alerts::alert, alerts::change))
         .routes(routes!(incidents::incidents, incidents::reconstruct))

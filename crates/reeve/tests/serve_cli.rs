@@ -146,6 +146,8 @@ fn nobody_reads_or_changes_without_a_session_and_its_token() {
         "/status",
         "/completeness?source=*",
         "/records/0-0/proof",
+        "/records/0-0/raw",
+        "/log/key",
         "/events/0-0/0",
     ] {
         let (status, text) = client.text(path, &[]);
@@ -267,7 +269,11 @@ fn a_restart_gives_the_same_rows_none_doubled_and_every_proof_holds() {
     assert!(checked["steps"].as_array().unwrap().iter().all(|step| step["ok"] == true));
     let (status, proof) = client.text(&format!("/records/{record}/proof"), &[]);
     assert_eq!(status, 200);
-    let raw = client.get(&format!("/events/{record}/0"), &[])["raw_text"].as_str().unwrap().to_owned();
+    let raw = client.text(&format!("/records/{record}/raw"), &[]);
+    assert_eq!(raw, (200, client.get(&format!("/events/{record}/0"), &[])["raw_text"].as_str().unwrap().to_owned()));
+    let raw = raw.1;
+    assert_eq!(client.text("/records/99-0/raw", &[]).0, 404);
+    let shown_key = client.text("/log/key", &[]);
     // A verifier does not stand in the server's way.
     verify(&data).ended(0);
     assert_eq!(server.stop(), 0);
@@ -276,6 +282,7 @@ fn a_restart_gives_the_same_rows_none_doubled_and_every_proof_holds() {
     assert!(recorded(&second, "audit") > audited, "the second visit is in the audit ledger too");
 
     let key = data.join("ledger/keys/checkpoint.vkey");
+    assert_eq!(shown_key, (200, fs::read_to_string(&key).unwrap()));
     let file = |name: &str, bytes: &str| {
         let path = folder.path().join(name);
         write(&path, bytes);
@@ -331,6 +338,9 @@ fn status_evidence_and_a_stream_broken_off_are_in_the_audit_ledger() {
     within(PATIENCE, "all are found", || (count(&client, "audited") == Some(20_000)).then_some(()));
     client.get("/status", &[]);
     client.get("/records/0-7/evidence", &[]);
+    let (status, raw) = client.text("/records/0-7/raw", &[]);
+    assert_eq!(status, 200, "{raw}");
+    client.text("/log/key", &[]);
     let said = client.get("/completeness", &[("source", "app")]);
     assert_eq!(
         (&said["statement"]["sources"][0]["received"], &said["statement"]["sources"][0]["missing"]),
@@ -346,6 +356,10 @@ fn status_evidence_and_a_stream_broken_off_are_in_the_audit_ledger() {
     assert!(find(&|act| act["act"] == "read_status" && act["granted"] == true).is_some(), "{acts:?}");
     assert!(find(&|act| act["act"] == "check_evidence" && act["detail"]["evidence"] == "0-7").is_some(), "{acts:?}");
     assert!(find(&|act| act["act"] == "check_evidence" && act["detail"]["completeness"] == "app").is_some(), "{acts:?}");
+    assert!(find(&|act| act["act"] == "check_evidence" && act["detail"]["key"].is_string()).is_some(), "{acts:?}");
+    let (asked, _) = find(&|act| act["act"] == "read_event" && act["detail"]["raw"] == "0-7").expect("raw bytes are content");
+    let (_, answered) = find(&|act| act["act"] == "answer" && act["to"] == asked.to_string()).expect("what was sent is recorded");
+    assert_eq!(answered["rows"], 1);
     assert!(
         find(&|act| act["act"] == "server_start").is_some() && find(&|act| act["act"] == "server_stop").is_some(),
         "{acts:?}"
@@ -559,7 +573,10 @@ fn the_console_and_its_policy_are_served() {
     for path in ["/", "/alerts", "/search?q=x"] {
         let mut answer = ureq::get(format!("{}{path}", server.console)).call().unwrap();
         let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
-        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert!(policy.contains("default-src 'none'"), "{policy}");
+        // The verifier in the browser is WebAssembly; nothing else that is called unsafe is let in.
+        assert!(policy.contains("script-src 'self' 'wasm-unsafe-eval';"), "{policy}");
+        assert!(!policy.replace("'wasm-unsafe-eval'", "").contains("unsafe"), "{policy}");
         assert!(answer.body_mut().read_to_string().unwrap().contains("<!doctype html>"), "{path}");
     }
     let client = Client::new(&server);
