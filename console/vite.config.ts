@@ -11,5 +11,6 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     manifest: true,
   },
-  server: { port: 4601, proxy: { '/api': process.env.BASE_URL ?? 'http://127.0.0.1:4600' } },
+  // The verifier's host lies with the verifier.
+  server: { fs: { allow: ['.', '../crates/verify/wasm'] }, port: 4601, proxy: { '/api': process.env.BASE_URL ?? 'http://127.0.0.1:4600' } },
 });

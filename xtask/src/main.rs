@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`, `torture`, `fuzz`, `openapi`.
+//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`, `torture`, `fuzz`, `console`, `openapi`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a build command talks to the person at the terminal")]
 mod bench;
 mod demo;
@@ -26,9 +26,10 @@ cargo xtask COMMAND
                            --ci takes minutes, --full hours; both print a table in Markdown
   torture PART [N]         one part N times: kill, server, power, sim, syscalls, flips, sectors, full-disk, attacks
   fuzz [TARGET…]           the fuzz targets, --seconds N each (60), with the ordinary compiler; --with-lake builds the query engine too
+  console                  build the console, with the verifier that its badges run in the browser
   openapi                  write console/openapi.json from the server's own description
 
-Both demo and test say what they will install before they do.";
+demo, test and console say what they will install before they do.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::bench(&flags),
         Some("torture") => torture::torture(&flags),
         Some("fuzz") => fuzz::fuzz(&flags),
+        Some("console") => test::console(),
         Some("openapi") => test::openapi(),
         Some("-h" | "--help" | "help") | None => {
             println!("{HELP}");

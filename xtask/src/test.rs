@@ -25,7 +25,8 @@ pub fn test(flags: &[&str]) -> Done {
     tools::ensure(tools::JUDGES, may_install)?;
     tidy::tidy()?;
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
-    console(may_install)?;
+    build_console(may_install)?;
+    step("console: unit tests", &mut npm(&["test"]))?;
     step("build the workspace and its tests", &mut cargo(&["test", "--workspace", "--locked", "--no-run", "--quiet"]))?;
     let clients = clients()?;
     let (witness, readers) = (witness()?, readers()?);
@@ -119,10 +120,11 @@ pub fn check() -> Done {
     Ok(())
 }
 
-/// Installs the console's packages, checks its types, runs its unit tests and builds it.
-fn console(may_install: bool) -> Done {
-    build_console(may_install)?;
-    step("console: unit tests", &mut npm(&["test"]))
+/// The console alone.
+pub fn console() -> Done {
+    eprintln!("This installs the console's npm packages into console/node_modules.");
+    verifier::announce();
+    build_console(true)
 }
 
 /// Installs the console's packages from the lock file and builds it, with the verifier that its badges run.

@@ -17,8 +17,8 @@ const frozen = (): Given => ({ proof: text('0-3.tlog-proof'), raw: new Uint8Arra
 const standIn = (record: string): Given => ({ proof: proof(record), raw: rawBytes(EVENTS.find((e) => e.record === record)), key: KEY });
 const kept = (key: string, from: LogKey['from'] = 'server'): LogKey => ({ key, since: '2026-11-20T08:00:00Z', from });
 
-// `cargo xtask test` builds it first; `npm test` alone may come before that.
-if (!existsSync(BUILT)) console.warn('skipped: src/evidence/reeve-verify.wasm is not built; `cargo xtask test` builds it');
+// `npm test` alone may come before it was built.
+if (!existsSync(BUILT)) console.warn('skipped: src/evidence/reeve-verify.wasm is not built; `cargo xtask console` builds it');
 
 describe.skipIf(!existsSync(BUILT))('a record, by the compiled verifier', () => {
   let ask: Ask;
