@@ -15,7 +15,7 @@ export async function openBadge(page) {
   return panel;
 }
 
-const verdict = (panel) => panel.locator('.evidence').filter({ hasText: /Verified|Failed|Pending|By server/ }).waitFor();
+const verdict = (panel) => panel.locator('.evidence').filter({ hasText: /Verified|Failed|Pending|Server/ }).waitFor();
 const chip = (panel) => panel.locator('.evidence').innerText();
 const recordOf = async (panel) => (await panel.locator('h3 .mono').innerText()).trim();
 const neighbour = (record) => record.replace(/\d+$/, (index) => (Number(index) > 0 ? Number(index) - 1 : 1));

@@ -4,7 +4,7 @@ import { createHash, createPrivateKey, createPublicKey, hkdfSync, sign } from 'n
 import { EVENTS, OPEN_SEGMENT, TAMPERED } from './scenario.mjs';
 
 const ORIGIN = 'reeve.example/record';
-const SEALED_AT = '2026-11-20T11:20:00.000000Z';
+const SEALED_AT = '2026-11-20T12:00:05.000000Z';
 
 const sha256 = (...parts) => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest();
 const base64 = (bytes) => bytes.toString('base64');

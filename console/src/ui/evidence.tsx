@@ -14,7 +14,7 @@ export type Shown = EvidenceState | 'vouched';
 
 export const STATES: Record<Shown, { icon: IconName; label: string; meaning: string }> = {
   verified: { icon: 'shield', label: 'Verified', meaning: 'Checked in this browser: from the raw bytes up to the signed checkpoint' },
-  vouched: { icon: 'check', label: 'By server', meaning: 'The server says that it verified the record. This browser did not check' },
+  vouched: { icon: 'check', label: 'Server', meaning: 'The server says that it verified the record. This browser did not check' },
   sealed: { icon: 'seal', label: 'Sealed', meaning: 'Covered by a signed checkpoint, by the server’s word; click to verify' },
   pending: { icon: 'clock', label: 'Pending', meaning: 'Stored durably, not yet covered by a checkpoint' },
   failed: { icon: 'warning', label: 'Failed', meaning: 'The record is not what was sealed, or that cannot be shown' },
@@ -59,7 +59,7 @@ export function CheckResult({ result }: { result: Check }) {
     <>
       <p className="muted">{result.where === 'browser' ? 'Checked in this browser' : waits ? 'Nothing to check yet' : 'Checked by the server, by its own word'}, <Time value={result.checked_at} style="seconds" zone />.</p>
       {result.unable ? <p className="check-note"><Icon name="warning" size={14} /><span>This browser could not check it: {result.unable}.</span></p> : null}
-      {result.reason ? <p role="alert" className="check-note bad"><Icon name="warning" size={14} /><span><strong>The check failed.</strong> {result.reason}.</span></p> : null}
+      {result.reason ? <p role="alert" className="check-note bad"><Icon name="warning" size={14} /><span><strong>The check failed:</strong> {result.reason}.</span></p> : null}
       <KeyWarning result={result} />
       {result.reason ? null : (
         <ol className="verify-steps">

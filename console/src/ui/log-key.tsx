@@ -1,5 +1,5 @@
 // The log's public key that this browser keeps: shown, compared, exchanged for one that was kept elsewhere, or forgotten.
-import { useId, useState } from 'react';
+import { useId, useState, type ReactNode } from 'react';
 import { useQueryClient } from '@tanstack/react-query';
 import { verificationKey } from '../api/queries';
 import { keyFault, type Check } from '../evidence/check';
@@ -23,7 +23,7 @@ export function KeyWarning({ result }: { result: Check }) {
   );
 }
 
-function GiveKey({ onKept }: { onKept: (key: string) => void }) {
+function GiveKey({ onKept, children }: { onKept: (key: string) => void; children: ReactNode }) {
   const id = useId();
   const [text, setText] = useState('');
   const [fault, setFault] = useState<string>();
@@ -40,7 +40,7 @@ function GiveKey({ onKept }: { onKept: (key: string) => void }) {
       <label htmlFor={id}>A key kept elsewhere</label>
       <textarea id={id} className="input mono" rows={2} spellCheck={false} placeholder="name+id+key, as in keys/checkpoint.vkey" value={text} aria-invalid={fault !== undefined} aria-describedby={fault ? `${id}-fault` : undefined} onChange={(e) => setText(e.target.value)} />
       {fault ? <span id={`${id}-fault`} className="error" role="alert">{fault}</span> : null}
-      <div className="line"><button type="button" className="button small" disabled={text.trim() === ''} onClick={() => void keep()}>Trust this key</button></div>
+      <div className="line"><button type="button" className="button small" disabled={text.trim() === ''} onClick={() => void keep()}>Trust this key</button>{children}</div>
     </div>
   );
 }
@@ -65,8 +65,9 @@ export function LogKeyPart({ onChange }: { onChange: () => void }) {
             <p className="muted">{kept.from === 'person' ? 'Every record is checked under this key, whatever the server says.' : 'It came from this server. Compare it with one that was kept when the ledger was made, or give that one here.'}</p>
           </>
         ) : <p className="muted">The first key under which a record verifies is kept. Better: give one that was kept when the ledger was made.</p>}
-        <GiveKey onKept={exchange} />
-        {kept ? <div className="line"><button type="button" className="button small danger" onClick={() => exchange(undefined)}>Forget the key, take the server’s</button></div> : null}
+        <GiveKey onKept={exchange}>
+          {kept ? <button type="button" className="button small danger" onClick={() => exchange(undefined)}>Forget the key, take the server’s</button> : null}
+        </GiveKey>
         <p className="muted">This page comes from the server, too. For a check that owes it nothing, download proof and bytes and run <code>reeve-verify</code>.</p>
       </div>
     </details>
