@@ -159,6 +159,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/log/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The log's public key, as a C2SP verifier key. Whoever takes it from the server that is to be checked sees damage, but not a log
+         *     that was written anew: compare it with a copy kept elsewhere.
+         */
+        get: operations["key"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics": {
         parameters: {
             query?: never;
@@ -202,6 +222,23 @@ export interface paths {
         };
         /** The record's `.tlog-proof`: with the raw bytes and the log's public key anyone can check it offline. */
         get: operations["proof"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/records/{record}/raw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The record's raw bytes exactly as received, all of them: what its proof is about. (An event may be a part of a record, or made of several.) */
+        get: operations["raw"];
         put?: never;
         post?: never;
         delete?: never;
@@ -813,6 +850,11 @@ export interface components {
             /** @description User. */
             user: string;
         };
+        /**
+         * Format: binary
+         * @description A record's bytes exactly as received.
+         */
+        RawBytes: string;
         /** @description What was noted when a record was received. */
         Receipt: {
             claimed: components["schemas"]["ClaimedTime"] | null;
@@ -1453,6 +1495,33 @@ export interface operations {
             };
         };
     };
+    key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+        };
+    };
     metrics: {
         parameters: {
             query?: never;
@@ -1529,6 +1598,43 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+        };
+    };
+    raw: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                record: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": components["schemas"]["RawBytes"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -19,7 +19,7 @@ use crate::{
     App,
     error::{Fault, Refusal},
     session::{Who, blocking},
-    shapes::{Evidence, EvidenceState},
+    shapes::{Evidence, EvidenceState, RawBytes},
 };
 
 /// The outcome of a check.
@@ -115,7 +115,7 @@ pub async fn proof(
 
 /// The record's raw bytes exactly as received, all of them: what its proof is about. (An event may be a part of a record, or made of several.)
 #[utoipa::path(get, path = "/records/{record}/raw", params(("record" = String, Path)),
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Fault)))]
+    responses((status = 200, content_type = "application/octet-stream", body = RawBytes), (status = 404, body = Fault)))]
 pub async fn raw(
     State(app): State<Arc<App>>,
     Who(person, _): Who,

@@ -305,6 +305,11 @@ pub struct Evidence {
     pub checkpoint: Option<Checkpoint>,
 }
 
+/// A record's bytes exactly as received.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct RawBytes(pub Vec<u8>);
+
 /// A signed state of the log.
 #[derive(Serialize, ToSchema)]
 pub struct Checkpoint {
