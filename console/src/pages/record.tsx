@@ -42,7 +42,7 @@ function EvidencePanel({ record }: { record: string }) {
       <header><h2>Evidence</h2><StateChip state={state} /></header>
       <div className="body stack">
         {evidence.error ? <p className="bad-text">{evidence.error.message}</p> : null}
-        {state ? <p className="muted">{STATES[state].meaning}.</p> : null}
+        {state && !result ? <p className="muted">{STATES[state].meaning}.</p> : null}
         {e ? (
           <dl className="facts">
             <dt>Segment</dt><dd className="mono">{e.segment ?? '–'}</dd>
