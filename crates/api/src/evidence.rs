@@ -149,8 +149,16 @@ pub async fn key(State(app): State<Arc<App>>, Who(person, _): Who) -> Result<imp
 fn checked(app: &App, id: RecordId) -> Result<Verification, Refusal> {
     let mut steps = Vec::new();
     let mut step = |name, ok, detail: String| steps.push(CheckStep { name, ok, detail });
-    let stored = app.ledger.get(id).map_err(Refusal::internal)?;
-    let Some(stored) = stored else { return Err(Refusal::not_found(format!("record `{id}` is not found"))) };
+    let checked_at = jiff::Timestamp::now().to_string();
+    let stored = match app.ledger.get(id) {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Err(Refusal::not_found(format!("record `{id}` is not found"))),
+        // Damage is an outcome of the check, and the loudest.
+        Err(error) => {
+            step("stored bytes can be read", false, error.to_string());
+            return Ok(Verification { state: "failed", checked_at, steps });
+        }
+    };
     step(
         "record is stored",
         true,
@@ -198,5 +206,5 @@ fn checked(app: &App, id: RecordId) -> Result<Verification, Refusal> {
             }
         },
     };
-    Ok(Verification { state, checked_at: jiff::Timestamp::now().to_string(), steps })
+    Ok(Verification { state, checked_at, steps })
 }

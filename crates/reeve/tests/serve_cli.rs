@@ -391,6 +391,19 @@ fn one_flipped_byte_in_a_sealed_segment_is_found_and_named() {
         assert!(named, "byte {at} of {}: no records in\n{}", whole.len(), ran.stdout);
         ran.says(&["cannot be vouched for"]);
     }
+    // Whoever opens the badge of such a record is told, and not that something went wrong.
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    fs::write(&segment, flipped).unwrap();
+    let server = Server::start(&data, &[]);
+    let client = Client::signed_in(&server, &data);
+    let states: Vec<Value> = (0..300)
+        .step_by(20)
+        .map(|n| client.post(&format!("/records/0-{n}/verify"), &client.csrf, &json!({})))
+        .map(|(status, said)| if status == 200 { said["state"].clone() } else { json!(status) })
+        .collect();
+    assert!(states.iter().all(|state| state == "failed"), "{states:?}");
+    assert_eq!(server.stop(), 0);
     fs::write(&segment, &whole).unwrap();
     verify(&data).ended(0);
     for other in ["ledger/log/checkpoint", "audit/log/checkpoint"] {
