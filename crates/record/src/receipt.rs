@@ -26,6 +26,24 @@ pub enum Transport {
     Internal = 7,
     /// A delivery that its source numbered and signed; format `docs/spec/receipt.md`.
     Delivery = 8,
+    /// Syslog over TLS (RFC 5425).
+    SyslogTls = 9,
+    /// RELP, the syslog dialect with acknowledgements.
+    Relp = 10,
+    /// The Splunk HTTP Event Collector.
+    SplunkHec = 11,
+    /// GELF in UDP datagrams.
+    GelfUdp = 12,
+    /// GELF over a TCP stream.
+    GelfTcp = 13,
+    /// GELF over HTTP.
+    GelfHttp = 14,
+    /// The Fluent Forward protocol.
+    FluentForward = 15,
+    /// OpenTelemetry logs over HTTP.
+    OtlpHttp = 16,
+    /// The upload of systemd's journal.
+    JournalUpload = 17,
 }
 
 /// How well the way in protects a record before Reeve has it.
@@ -35,7 +53,7 @@ pub enum Transport {
 pub enum Grade {
     /// Signed and numbered by its sender, so that a missing record shows, or written by Reeve itself.
     A,
-    /// From a sender or file known to Reeve, acknowledged, but not numbered by its sender.
+    /// Acknowledged to its sender, over a path that TLS protects, or from a file; not numbered by its sender.
     B,
     /// Plain syslog and the like: anyone on the path could drop, alter or invent it.
     C,
@@ -43,7 +61,7 @@ pub enum Grade {
 
 impl Transport {
     /// Every transport, in the order of its number.
-    pub const ALL: [Transport; 8] = [
+    pub const ALL: [Transport; 17] = [
         Transport::File,
         Transport::SyslogUdp,
         Transport::SyslogTcp,
@@ -52,6 +70,15 @@ impl Transport {
         Transport::Watch,
         Transport::Internal,
         Transport::Delivery,
+        Transport::SyslogTls,
+        Transport::Relp,
+        Transport::SplunkHec,
+        Transport::GelfUdp,
+        Transport::GelfTcp,
+        Transport::GelfHttp,
+        Transport::FluentForward,
+        Transport::OtlpHttp,
+        Transport::JournalUpload,
     ];
 
     /// The number that stands for it in leaves and files.
@@ -75,6 +102,15 @@ impl Transport {
             Transport::Watch => "watch",
             Transport::Internal => "internal",
             Transport::Delivery => "delivery",
+            Transport::SyslogTls => "syslog_tls",
+            Transport::Relp => "relp",
+            Transport::SplunkHec => "splunk_hec",
+            Transport::GelfUdp => "gelf_udp",
+            Transport::GelfTcp => "gelf_tcp",
+            Transport::GelfHttp => "gelf_http",
+            Transport::FluentForward => "fluent_forward",
+            Transport::OtlpHttp => "otlp_http",
+            Transport::JournalUpload => "journal_upload",
         }
     }
 
@@ -82,8 +118,10 @@ impl Transport {
     pub const fn grade(self) -> Grade {
         match self {
             Transport::Internal | Transport::Delivery => Grade::A,
-            Transport::File | Transport::Watch | Transport::Http | Transport::ElasticBulk => Grade::B,
-            Transport::SyslogUdp | Transport::SyslogTcp => Grade::C,
+            Transport::SyslogUdp | Transport::SyslogTcp | Transport::GelfUdp | Transport::GelfTcp => Grade::C,
+            Transport::File | Transport::Watch | Transport::Http | Transport::ElasticBulk | Transport::JournalUpload => Grade::B,
+            Transport::SyslogTls | Transport::Relp | Transport::FluentForward => Grade::B,
+            Transport::SplunkHec | Transport::GelfHttp | Transport::OtlpHttp => Grade::B,
         }
     }
 }
@@ -96,7 +134,7 @@ impl fmt::Display for Transport {
 
 /// The text names no transport.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` is not a transport: one of file, syslog_udp, syslog_tcp, http, elastic_bulk, watch, internal, delivery")]
+#[error("`{0}` is not a transport, as `syslog_tcp` or `http` are: docs/spec/record.md lists them")]
 pub struct UnknownTransport(String);
 
 impl FromStr for Transport {
@@ -141,7 +179,7 @@ mod tests {
             assert_eq!(serde_name(transport), transport.name());
         }
         assert_eq!(Transport::from_code(0), None);
-        assert_eq!(Transport::from_code(9), None);
+        assert_eq!(Transport::from_code(18), None);
         assert!("telegraph".parse::<Transport>().unwrap_err().to_string().contains("`telegraph`"));
     }
 

@@ -5,15 +5,11 @@ use sha2::{Digest, Sha256};
 use crate::{Hash, bytes::Bytes, text};
 
 /// Names and grades of the transports, by number from 1.
-const TRANSPORTS: [(&str, u8); 8] = [
-    ("file", b'B'),
-    ("syslog_udp", b'C'),
-    ("syslog_tcp", b'C'),
-    ("http", b'B'),
-    ("elastic_bulk", b'B'),
-    ("watch", b'B'),
-    ("internal", b'A'),
-    ("delivery", b'A'),
+const TRANSPORTS: [&[(&str, u8)]; 4] = [
+    &[("file", b'B'), ("syslog_udp", b'C'), ("syslog_tcp", b'C'), ("http", b'B'), ("elastic_bulk", b'B')],
+    &[("watch", b'B'), ("internal", b'A'), ("delivery", b'A'), ("syslog_tls", b'B'), ("relp", b'B')],
+    &[("splunk_hec", b'B'), ("gelf_udp", b'C'), ("gelf_tcp", b'C'), ("gelf_http", b'B')],
+    &[("fluent_forward", b'B'), ("otlp_http", b'B'), ("journal_upload", b'B')],
 ];
 
 /// Gives the salts of one segment.
@@ -36,7 +32,7 @@ pub(crate) fn commit(salt: &Hash, raw: &[u8]) -> Hash {
 }
 
 pub(crate) fn transport_number(name: &[u8]) -> Option<u8> {
-    (1..).zip(TRANSPORTS).find(|(_, (known, _))| known.as_bytes() == name).map(|(number, _)| number)
+    (1..).zip(TRANSPORTS.into_iter().flatten()).find(|(_, (known, _))| known.as_bytes() == name).map(|(number, _)| number)
 }
 
 /// Hash of the leaf that keeps the place of a lost record.
@@ -63,7 +59,7 @@ pub(crate) struct Leaf<'a> {
     pub certainty: u8,
     /// Time the source claims, microseconds since 1970; 0 if none.
     pub claimed_at: i64,
-    /// 1 to 8.
+    /// 1 to 17.
     pub transport: u8,
     /// Length of the raw bytes.
     pub raw_length: u64,
@@ -121,7 +117,7 @@ impl<'a> Leaf<'a> {
 
     /// The way it came, by name.
     pub fn transport_name(&self) -> &'static str {
-        TRANSPORTS.get(usize::from(self.transport).wrapping_sub(1)).map_or("", |(name, _)| name)
+        transport(self.transport).map_or("", |(name, _)| name)
     }
 
     /// How well that way protects a record before it is received: A, B or C.
@@ -130,8 +126,12 @@ impl<'a> Leaf<'a> {
     }
 }
 
-fn grade(transport: u8) -> Option<u8> {
-    TRANSPORTS.get(usize::from(transport).checked_sub(1)?).map(|(_, grade)| *grade)
+fn grade(number: u8) -> Option<u8> {
+    transport(number).map(|(_, grade)| grade)
+}
+
+fn transport(number: u8) -> Option<(&'static str, u8)> {
+    TRANSPORTS.into_iter().flatten().nth(usize::from(number).checked_sub(1)?).copied()
 }
 
 #[cfg(test)]
