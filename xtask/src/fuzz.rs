@@ -17,6 +17,7 @@ const SEEDS: &[(&str, &str)] = &[
     ("decode_record", "decode"),
     ("decode_json", "decode"),
     ("source_framing", "source/framing"),
+    ("source_protocols", "source/hostile"),
     ("lake_query", "lake/search"),
     ("sigma_rule", "detect"),
 ];

@@ -18,6 +18,16 @@ pub struct Arrival {
     pub transport: Transport,
     /// When the source's envelope says it happened, if the envelope says anything.
     pub claimed: Option<EventTime>,
+    /// What its sender said about it outside its bytes: the claims of an envelope, a JSON object. Shared by the records it is about.
+    /// Format: `docs/spec/envelope.md`.
+    pub claims: Option<Arc<str>>,
+}
+
+impl Arrival {
+    /// A record of which nothing is claimed.
+    pub fn new(raw: Bytes, source: Arc<str>, transport: Transport) -> Self {
+        Self { raw, source, transport, claimed: None, claims: None }
+    }
 }
 
 /// Why a batch was not kept. Nothing of it is stored, unless the cause says otherwise.
@@ -47,6 +57,11 @@ pub trait Keeper: Send + Sync + 'static {
 
     /// One past the last durable record.
     fn end(&self) -> RecordId;
+
+    /// Whether a batch would be taken now, as far as can be told.
+    fn is_taking(&self) -> bool {
+        true
+    }
 }
 
 /// A delivery that is durable; `docs/spec/receipt.md`.
@@ -130,6 +145,32 @@ impl Intake {
         }
     }
 
+    /// Keeps a batch of a sender that waits for the answer: an overload is waited out, which slows the sender down.
+    ///
+    /// # Errors
+    /// As the keeper says, but for an overload only at a stop; the batch is then counted as refused.
+    pub fn keep_in_time(
+        &self,
+        batch: Vec<Arrival>,
+        mut stop: watch::Receiver<bool>,
+    ) -> impl Future<Output = Result<(), KeepError>> + Send + 'static {
+        let tally = Tally::of(&batch);
+        let intake = self.clone();
+        let mut keeping = self.keeper.keep(batch.clone());
+        async move {
+            let kept = loop {
+                match keeping.await {
+                    Err(KeepError::Overloaded) if !*stop.borrow_and_update() => {}
+                    kept => break kept.map(drop),
+                }
+                let _ = tokio::time::timeout(OVERLOAD_PAUSE, stop.changed()).await;
+                keeping = intake.keeper.keep(batch.clone());
+            };
+            tally.count(&intake.counters, kept.is_ok().then_some(()).ok_or(Lost::Refused));
+            kept
+        }
+    }
+
     /// Keeps a batch whose sender cannot be told to send it again: tries until it is kept or the server stops; true if it was kept.
     /// A batch whose fate is unknown is tried again: rather twice than lost. Handed to the keeper at once, as in [`Intake::keep`].
     pub fn keep_stubbornly(
@@ -164,6 +205,9 @@ impl Intake {
         }
     }
 }
+
+/// How long an overload is waited out before the next try.
+const OVERLOAD_PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of a batch that was not kept.
 #[derive(Clone, Copy)]

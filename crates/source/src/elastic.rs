@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     Arrival,
     bulk::{self, Bulk, Outcome},
-    http::{Refusal, Shared},
+    http::{Api, Refusal, Shared},
 };
 
 /// What the Elastic API says it is.
@@ -46,7 +46,7 @@ pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request)
     };
     match result {
         Ok((status, body)) => product(status, body, asked),
-        Err(refusal) => shared.turn_away(&refusal, false, asked),
+        Err(refusal) => shared.turn_away(&refusal, Api::Elastic, asked),
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request)
 pub(crate) fn refuse(refusal: &Refusal, asked: &HeaderMap) -> Response {
     let status = refusal.status();
     let kind = match refusal {
-        Refusal::Unauthorized => "security_exception",
+        Refusal::Unauthorized(_) => "security_exception",
         Refusal::Keep(crate::KeepError::Overloaded) => "es_rejected_execution_exception",
         Refusal::Keep(_) => "cluster_block_exception",
         Refusal::TooLarge(_) => "content_too_long_exception",
@@ -108,7 +108,7 @@ async fn keep(shared: &Shared, bulk: &mut Bulk) -> Result<Vec<reeve_record::Reco
                 Some((last, source)) if Arc::ptr_eq(last, &index) => source.clone(),
                 _ => named.insert((index.clone(), source_name(&index))).1.clone(),
             };
-            Arrival { raw, source, transport: Transport::ElasticBulk, claimed: None }
+            Arrival::new(raw, source, Transport::ElasticBulk)
         })
         .collect();
     shared.intake.keep(batch).await.map_err(Refusal::Keep)

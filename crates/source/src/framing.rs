@@ -12,6 +12,8 @@ pub struct Framer {
     searched: usize,
     state: State,
     message_bytes_max: usize,
+    /// NUL alone ends a message, and no message is counted.
+    only_nul: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,13 @@ impl FramingProblem {
 impl Framer {
     /// A framer at the start of a stream. Longer messages than `message_bytes_max` are cut in pieces of that size.
     pub fn new(message_bytes_max: usize) -> Self {
-        Self { buffer: BytesMut::new(), searched: 0, state: State::Start, message_bytes_max: message_bytes_max.max(1) }
+        let message_bytes_max = message_bytes_max.max(1);
+        Self { buffer: BytesMut::new(), searched: 0, state: State::Start, message_bytes_max, only_nul: false }
+    }
+
+    /// A framer for messages that end with NUL and may hold line feeds, as GELF has them.
+    pub fn until_nul(message_bytes_max: usize) -> Self {
+        Self { only_nul: true, ..Self::new(message_bytes_max) }
     }
 
     /// The buffer that reads append to. Whole messages are taken out with [`Framer::next`]; call it until it has none before reading more.
@@ -100,7 +108,7 @@ impl Framer {
         self.buffer.advance(skip);
         self.searched = 0;
         let first = *self.buffer.first()?;
-        if !(b'1'..=b'9').contains(&first) {
+        if self.only_nul || !(b'1'..=b'9').contains(&first) {
             self.state = State::Line { cut: false };
             return Some(());
         }
@@ -120,7 +128,9 @@ impl Framer {
     }
 
     fn line(&mut self, cut: bool) -> Step {
-        let end = memchr::memchr2(b'\n', 0, &self.buffer[self.searched..]).map(|at| at + self.searched);
+        let rest = &self.buffer[self.searched..];
+        let end = if self.only_nul { memchr::memchr(0, rest) } else { memchr::memchr2(b'\n', 0, rest) };
+        let end = end.map(|at| at + self.searched);
         match end {
             Some(end) if end <= self.message_bytes_max => {
                 let bytes = self.buffer.split_to(end).freeze();
@@ -228,6 +238,15 @@ mod tests {
             let want: Vec<Vec<u8>> = lines.into_iter().map(String::into_bytes).collect();
             prop_assert_eq!(got, want);
         }
+    }
+
+    #[test]
+    fn nul_alone_ends_a_message_where_that_is_so() {
+        let mut framer = Framer::until_nul(100);
+        framer.buffer().extend_from_slice(b"{\n\"a\":1}\0\n12 <13>\0\0{\"b\"");
+        let got: Vec<Message> = std::iter::from_fn(|| framer.next()).collect();
+        assert_eq!(got.iter().map(|message| &message.bytes[..]).collect::<Vec<_>>(), [&b"{\n\"a\":1}"[..], b"12 <13>"]);
+        assert_eq!(framer.finish().map(|message| message.bytes), Some(Bytes::from_static(b"{\"b\"")));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -15,7 +16,11 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::{ListenerCount, count::OpenConnection};
+use crate::{
+    ListenerCount,
+    count::OpenConnection,
+    stream::{Door, Entered, Peer, Wire},
+};
 
 /// Lets connections in up to a number by peer and in all.
 #[derive(Clone)]
@@ -36,6 +41,11 @@ pub(crate) struct Pass {
 impl Gate {
     pub(crate) fn new(per_peer_max: usize, total_max: usize, count: Arc<ListenerCount>) -> Self {
         Self { open: Arc::default(), per_peer_max, total_max, count }
+    }
+
+    /// Counts a connection that was let in and then turned away.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.count.refused(reason);
     }
 
     /// A pass for a new connection; `None` if there are too many, which is counted.
@@ -86,41 +96,68 @@ impl Drop for Pass {
     }
 }
 
-/// A listener for axum whose connections pass the gate and are cut when silent for too long.
+/// A listener for axum whose connections come through the door and are cut when silent for too long.
 pub(crate) struct GatedListener {
-    pub(crate) listener: TcpListener,
-    pub(crate) gate: Gate,
+    pub(crate) door: Door,
     pub(crate) idle: Duration,
 }
 
 impl axum::serve::Listener for GatedListener {
     type Io = GatedStream;
-    type Addr = SocketAddr;
+    type Addr = Peer;
 
-    async fn accept(&mut self) -> (GatedStream, SocketAddr) {
-        let (stream, peer, pass) = self.gate.accept(&self.listener).await;
-        // Answers are small and awaited: do not hold them back.
-        let _ = stream.set_nodelay(true);
-        let stream = GatedStream { stream, idle: self.idle, silence: Box::pin(tokio::time::sleep(self.idle)), _pass: pass };
-        (stream, peer)
+    async fn accept(&mut self) -> (GatedStream, Peer) {
+        let Entered { wire, peer, pass } = self.door.next().await;
+        let silence = Box::pin(tokio::time::sleep(self.idle));
+        (GatedStream { wire, idle: self.idle, silence, unanswered: false, has_ended: false, _pass: pass }, peer)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    fn local_addr(&self) -> io::Result<Peer> {
+        self.door.listener.local_addr().map(|address| Peer { address: address.ip(), identity: None })
+    }
+}
+
+impl Connected<IncomingStream<'_, GatedListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, GatedListener>) -> Self {
+        stream.remote_addr().clone()
     }
 }
 
 pub(crate) struct GatedStream {
-    stream: TcpStream,
+    wire: Wire,
     idle: Duration,
+    /// Until when the other end may say nothing; after its end, until when that is not told.
     silence: Pin<Box<Sleep>>,
+    /// Something was read since anything was written.
+    unanswered: bool,
+    has_ended: bool,
     _pass: Pass,
 }
 
+impl GatedStream {
+    /// Some clients close as soon as they have sent, without a look at the answer. What they sent is to be kept all the same, so
+    /// their end is told only when it was answered, or after a while.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.unanswered {
+            return Poll::Ready(Ok(()));
+        }
+        if !std::mem::replace(&mut self.has_ended, true) {
+            self.silence.as_mut().reset(Instant::now() + END_PATIENCE);
+        }
+        self.silence.as_mut().poll(cx).map(Ok)
+    }
+}
+
+/// How long a request of a client that is gone may take.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+
 impl AsyncRead for GatedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.wire).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) if buffer.filled().len() == before && buffer.remaining() > 0 => self.poll_end(cx),
             Poll::Ready(result) => {
+                self.unanswered = true;
                 let until = Instant::now() + self.idle;
                 self.silence.as_mut().reset(until);
                 Poll::Ready(result)
@@ -135,22 +172,24 @@ impl AsyncRead for GatedStream {
 
 impl AsyncWrite for GatedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.unanswered = false;
+        Pin::new(&mut self.wire).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.wire).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.wire).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        self.unanswered = false;
+        Pin::new(&mut self.wire).poll_write_vectored(cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.wire.is_write_vectored()
     }
 }

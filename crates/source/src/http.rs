@@ -3,7 +3,7 @@ use std::{io::Read as _, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -12,9 +12,13 @@ use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
-    Elastic, Error, Intake, KeepError, ListenerCount, Tokens, elastic,
+    Elastic, Error, Intake, KeepError, ListenerCount, Place, Tokens, elastic,
     gate::{Gate, GatedListener},
-    ingest,
+    gelf,
+    hec::Fault,
+    ingest, journal, otlp, splunk,
+    stream::{Door, Peer},
+    token::Access,
 };
 
 /// Bounds of an HTTP listener.
@@ -56,26 +60,25 @@ pub struct Running {
     pub done: tokio::task::JoinHandle<()>,
 }
 
-/// Opens an HTTP listener that takes `POST /ingest/{source}` and the Elastic API. Stops when `stop` turns true: requests under way
-/// are finished first.
+/// Opens an HTTP listener, over TLS if the place has it. It takes `POST /ingest/{source}`, the Elastic API, and what
+/// else is said by [`Api`]. Stops when `stop` turns true: requests under way are finished first.
 ///
 /// # Errors
 /// [`Error::Bind`] if the address cannot be listened on.
 pub async fn serve_http(
-    name: &str,
-    address: SocketAddr,
+    place: &Place,
     intake: Intake,
     tokens: Tokens,
     limits: HttpLimits,
     elastic: Elastic,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Running, Error> {
-    let bind = |cause| Error::Bind { listener: name.to_owned(), protocol: "tcp", address, cause };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(bind)?;
-    let bound = listener.local_addr().map_err(bind)?;
-    let count = intake.counters.listener(name);
+    let count = intake.counters.listener(&place.name);
     let gate = Gate::new(limits.connections_per_peer_max, limits.connections_max, count.clone());
-    let listener = GatedListener { listener, gate, idle: limits.idle };
+    let tls = place.tls.as_ref().map(|tls| tls.speaking(b"http/1.1"));
+    let door = Door::open(&Place { tls, ..place.clone() }, gate).await?;
+    let address = door.listener.local_addr().map_err(|cause| place.failed("tcp", cause))?;
+    let listener = GatedListener { door, idle: limits.idle };
     let permits = limits.in_flight_bytes_max.div_ceil(PERMIT_BYTES).max(limits.body_bytes_max.div_ceil(PERMIT_BYTES));
     let shared = Arc::new(Shared {
         intake,
@@ -86,7 +89,7 @@ pub async fn serve_http(
         in_flight: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
         unpacking: Semaphore::new(2),
     });
-    let router = Router::new().fallback(dispatch).with_state(shared);
+    let router = Router::new().fallback(dispatch).with_state(shared).into_make_service_with_connect_info::<Peer>();
     let done = tokio::spawn(async move {
         let mut stopped = stop.clone();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
@@ -103,7 +106,7 @@ pub async fn serve_http(
             } => {}
         }
     });
-    Ok(Running { address: bound, done })
+    Ok(Running { address, done })
 }
 
 pub(crate) struct Shared {
@@ -117,23 +120,75 @@ pub(crate) struct Shared {
     unpacking: Semaphore,
 }
 
-async fn dispatch(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn dispatch(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
     shared.count.request();
     let path = request.uri().path().to_owned();
     let segments: Vec<String> = path.split('/').filter(|segment| !segment.is_empty()).map(unescape).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let to_ingest = segments.first() == Some(&"ingest");
+    let api = Api::of(&segments, request.method());
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if !shared.tokens.allow(authorization) {
-        return shared.turn_away(&Refusal::Unauthorized, to_ingest, request.headers());
+    let access = shared.tokens.look(authorization);
+    if access != Access::Allowed && !api.is_open(&segments) {
+        return shared.turn_away(&Refusal::Unauthorized(access), api, request.headers());
     }
-    if to_ingest { ingest::answer(&shared, &segments, request).await } else { elastic::answer(&shared, &segments, request).await }
+    match api {
+        Api::Ingest => ingest::answer(&shared, &segments, request).await,
+        Api::Splunk => splunk::answer(&shared, &segments, &peer, request).await,
+        Api::Gelf => gelf::answer(&shared, &peer, request).await,
+        Api::Otlp => otlp::answer(&shared, &peer, request).await,
+        Api::Journal => journal::answer(&shared, &peer, request).await,
+        Api::Elastic => elastic::answer(&shared, &segments, request).await,
+    }
+}
+
+/// The interfaces one port has, told apart by path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// `POST /ingest/{source}`: lines, JSON, signed deliveries.
+    Ingest,
+    /// `/services/collector…`: the Splunk HTTP Event Collector.
+    Splunk,
+    /// `POST /gelf`.
+    Gelf,
+    /// `POST /v1/logs`: OpenTelemetry over HTTP.
+    Otlp,
+    /// `POST /upload`: systemd's journal.
+    Journal,
+    /// Everything else: the Elastic bulk API.
+    Elastic,
+}
+
+impl Api {
+    fn of(segments: &[&str], method: &Method) -> Self {
+        match segments {
+            ["ingest", ..] => Self::Ingest,
+            ["services", "collector", ..] => Self::Splunk,
+            ["gelf"] if *method == Method::POST => Self::Gelf,
+            ["v1", "logs"] => Self::Otlp,
+            ["upload"] if *method == Method::POST => Self::Journal,
+            _ => Self::Elastic,
+        }
+    }
+
+    /// Whether a request is answered without a token: only whether the server is well.
+    fn is_open(self, segments: &[&str]) -> bool {
+        self == Self::Splunk && segments.get(2) == Some(&"health")
+    }
+
+    fn refuse(self, refusal: &Refusal, asked: &HeaderMap) -> Response {
+        match self {
+            Self::Ingest | Self::Gelf | Self::Journal => ingest::refuse(refusal),
+            Self::Splunk => splunk::refuse(refusal),
+            Self::Otlp => otlp::refuse(refusal, asked),
+            Self::Elastic => elastic::refuse(refusal, asked),
+        }
+    }
 }
 
 /// A request not served, told apart by what the client should do about it.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    Unauthorized,
+    Unauthorized(Access),
     TooLarge(usize),
     /// The body ended early or stalled.
     Incomplete,
@@ -148,13 +203,14 @@ pub(crate) enum Refusal {
         code: &'static str,
         reason: String,
     },
+    Hec(Fault),
     Keep(KeepError),
 }
 
 impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding(_) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
@@ -162,6 +218,7 @@ impl Refusal {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unsigned(_) => StatusCode::FORBIDDEN,
             Self::Delivery { status, .. } => *status,
+            Self::Hec(fault) => StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Keep(KeepError::Overloaded) => StatusCode::TOO_MANY_REQUESTS,
             Self::Keep(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -170,7 +227,7 @@ impl Refusal {
     /// A stable name, counted and sent.
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            Self::Unauthorized => "unauthorized",
+            Self::Unauthorized(_) => "unauthorized",
             Self::TooLarge(_) => "body_too_large",
             Self::Incomplete => "body_incomplete",
             Self::Encoding(_) => "bad_encoding",
@@ -179,6 +236,7 @@ impl Refusal {
             Self::Method(_) => "method_not_allowed",
             Self::Unsigned(_) => "unsigned",
             Self::Delivery { code, .. } => code,
+            Self::Hec(fault) => fault.name(),
             Self::Keep(KeepError::Overloaded) => "overloaded",
             Self::Keep(KeepError::Full(_)) => "disk_full",
             Self::Keep(KeepError::Stopping) => "stopping",
@@ -188,7 +246,7 @@ impl Refusal {
 
     pub(crate) fn reason(&self) -> String {
         match self {
-            Self::Unauthorized => "a token is needed: send `Authorization: Bearer TOKEN`".to_owned(),
+            Self::Unauthorized(_) => "a token is needed: send `Authorization: Bearer TOKEN`".to_owned(),
             Self::TooLarge(max) => format!("the body is larger than {max} bytes; send it in parts"),
             Self::Incomplete => "the body did not arrive whole".to_owned(),
             Self::Encoding(detail) => format!("the body cannot be unpacked: {detail}"),
@@ -197,6 +255,7 @@ impl Refusal {
             Self::Method(method) => format!("`{method}` is not possible here"),
             Self::Unsigned(source) => format!("`{source}` is a numbered source: only deliveries signed with its key are taken"),
             Self::Delivery { reason, .. } => reason.clone(),
+            Self::Hec(fault) => fault.text.to_owned(),
             Self::Keep(error) => error.to_string(),
         }
     }
@@ -208,11 +267,11 @@ impl Shared {
     }
 
     /// Counts a refusal and answers it in the words of the API that was spoken to.
-    pub(crate) fn turn_away(&self, refusal: &Refusal, to_ingest: bool, asked: &HeaderMap) -> Response {
+    pub(crate) fn turn_away(&self, refusal: &Refusal, api: Api, asked: &HeaderMap) -> Response {
         self.count.refused(refusal.code());
-        let mut response = if to_ingest { ingest::refuse(refusal) } else { elastic::refuse(refusal, asked) };
+        let mut response = api.refuse(refusal, asked);
         let headers = response.headers_mut();
-        if matches!(refusal, Refusal::Unauthorized) {
+        if matches!(refusal, Refusal::Unauthorized(_)) {
             headers.insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"reeve\", Bearer"));
         }
         if matches!(refusal, Refusal::Keep(_)) {
@@ -290,7 +349,7 @@ impl Shared {
     }
 
     /// Room for bytes in flight; an overload if there is none for a second.
-    async fn room(&self, bytes: usize) -> Result<Room, Refusal> {
+    pub(crate) async fn room(&self, bytes: usize) -> Result<Room, Refusal> {
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
         let waiting = self.in_flight.clone().acquire_many_owned(permits);
         match tokio::time::timeout(Duration::from_secs(1), waiting).await {
@@ -357,7 +416,7 @@ fn unpack(packed: &Bytes, packing: Packing, max: usize) -> Result<Bytes, Refusal
 }
 
 /// `%41` to `A`; anything that is no escape stays.
-fn unescape(segment: &str) -> String {
+pub(crate) fn unescape(segment: &str) -> String {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

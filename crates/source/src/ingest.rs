@@ -13,7 +13,7 @@ use reeve_record::Transport;
 use crate::{
     Arrival, DeliveryError,
     bulk::check_name,
-    http::{Refusal, Shared, json},
+    http::{Api, Refusal, Shared, json},
     lines::{self, Cut},
 };
 
@@ -42,18 +42,14 @@ pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request)
             shared.intake.counters.source(&source).problem("oversize_split", cut.oversize);
         }
         let accepted = cut.records.len();
-        let batch: Vec<Arrival> = cut
-            .records
-            .into_iter()
-            .map(|raw| Arrival { raw, source: source.clone(), transport: Transport::Http, claimed: None })
-            .collect();
+        let batch: Vec<Arrival> = cut.records.into_iter().map(|raw| Arrival::new(raw, source.clone(), Transport::Http)).collect();
         let ids = if batch.is_empty() { Vec::new() } else { shared.intake.keep(batch).await.map_err(Refusal::Keep)? };
         drop(room);
         Ok(serde_json::json!({ "accepted": accepted, "first": ids.first(), "last": ids.last() }))
     };
     match result.await {
         Ok(answer) => json(StatusCode::OK, answer.to_string().into_bytes()),
-        Err(refusal) => shared.turn_away(&refusal, true, &parts.headers),
+        Err(refusal) => shared.turn_away(&refusal, Api::Ingest, &parts.headers),
     }
 }
 

@@ -5,22 +5,43 @@
 //! knows nothing of how they are stored. Reference: `docs/reference/configuration.md`.
 mod arrival; // one raw record on its way in, and the keeper that makes it durable
 pub mod bulk; // Elastic bulk bodies: actions and documents in, per-item answers out
+pub mod chunk; // messages of Fluent Forward cut into events
+pub mod chunks; // GELF chunks put together again
 mod count; // what was received, refused and dropped, by source
+mod datagram; // datagrams as fast as they come, and what the kernel dropped
 mod elastic; // the Elastic handshakes around `_bulk`
+pub mod export; // the export format of systemd's journal cut into entries
+mod forward; // Fluent Forward: handshake, chunks, acknowledgements
 pub mod framing; // where one syslog message ends and the next begins on a stream
 mod gate; // how many connections, by peer and in all, and for how long they may be silent
+pub mod gelf; // GELF over UDP, TCP and HTTP
+pub mod hec; // bodies of the Splunk HTTP Event Collector
 mod http; // bodies, limits, tokens and answers the HTTP listeners share
 mod ingest; // POST /ingest/{source}: NDJSON, JSON arrays, text lines, signed deliveries
+mod journal; // POST /upload: systemd-journal-upload
 pub mod lines; // NDJSON, JSON arrays and text cut into records
-mod syslog; // UDP and TCP syslog
+pub mod logs; // requests of the OpenTelemetry logs service cut into records
+mod moment; // times as envelopes write them
+pub mod msgpack; // where MessagePack values begin and end
+mod otlp; // OpenTelemetry logs over HTTP and gRPC
+pub mod relp; // RELP: syslog with an answer to every message
+mod splunk; // the Splunk HTTP Event Collector
+mod stream; // connections, plain or over TLS
+mod syslog; // UDP, TCP and TLS syslog
+mod tls; // certificates, and the names in those of clients
 mod token; // who may write
 mod watch; // a folder whose files appear, grow and rotate
 
 pub use arrival::{Arrival, Delivered, Deliveries, Delivering, DeliveryError, Intake, KeepError, Keeper, Kept};
 pub use count::{Counters, ListenerCount, Snapshot, SourceCount};
 pub use elastic::Elastic;
-pub use http::{HttpLimits, Running, serve_http};
-pub use syslog::{StreamLimits, serve_tcp, serve_udp};
+pub use forward::{ForwardOptions, serve_forward};
+pub use gelf::{serve_gelf_tcp, serve_gelf_udp};
+pub use http::{Api, HttpLimits, Running, serve_http};
+pub use relp::serve_relp;
+pub use stream::{Place, StreamLimits};
+pub use syslog::{serve_tcp, serve_udp};
+pub use tls::{Tls, TlsFiles};
 pub use token::Tokens;
 pub use watch::{Splitter, WatchOptions, Watcher};
 
@@ -38,6 +59,14 @@ pub enum Error {
         address: std::net::SocketAddr,
         /// What the system said.
         cause: std::io::Error,
+    },
+    /// A certificate or key cannot be used.
+    #[error("TLS: cannot use `{path}`: {detail}")]
+    Tls {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        detail: String,
     },
     /// The watched folder or the note of how far it was read cannot be used.
     #[error("watched folder: cannot use `{path}`: {cause}")]

@@ -42,6 +42,13 @@ pub struct Cut {
 }
 
 impl Cut {
+    /// One record, in pieces if it is too long.
+    pub(crate) fn of(record: Bytes, record_bytes_max: usize) -> Self {
+        let mut cut = Self::default();
+        cut.take(record, record_bytes_max);
+        cut
+    }
+
     fn take(&mut self, mut record: Bytes, record_bytes_max: usize) {
         if record.trim_ascii().is_empty() {
             return;

@@ -12,24 +12,29 @@ impl Tokens {
         Self(tokens.into_iter().map(|token| digest(token.as_ref().as_bytes())).collect())
     }
 
-    /// Whether an `Authorization` header may write: `Bearer TOKEN`, `ApiKey TOKEN` (plain, or base64 of `id:TOKEN`) or `Basic` with the
-    /// token as password, any user name.
+    /// Whether an `Authorization` header may write: `Bearer TOKEN`, `Splunk TOKEN`, `ApiKey TOKEN` (plain, or base64 of
+    /// `id:TOKEN`) or `Basic` with the token as password, any user name.
     pub fn allow(&self, authorization: Option<&str>) -> bool {
+        self.look(authorization) == Access::Allowed
+    }
+
+    /// The same, and what is wrong where it may not.
+    pub(crate) fn look(&self, authorization: Option<&str>) -> Access {
         if self.0.is_empty() {
-            return true;
+            return Access::Allowed;
         }
-        let Some((scheme, credential)) = authorization.and_then(|header| header.trim().split_once(' ')) else {
-            return false;
-        };
+        let Some(header) = authorization else { return Access::NoToken };
+        let Some((scheme, credential)) = header.trim().split_once(' ') else { return Access::NoScheme };
         let credential = credential.trim();
         let unpacked = base64::engine::general_purpose::STANDARD.decode(credential).unwrap_or_default();
         let password = unpacked.iter().position(|byte| *byte == b':').map_or(&[][..], |at| &unpacked[at + 1..]);
-        match scheme.to_ascii_lowercase().as_str() {
-            "bearer" => self.has(credential.as_bytes()),
+        let right = match scheme.to_ascii_lowercase().as_str() {
+            "bearer" | "splunk" => self.has(credential.as_bytes()),
             "apikey" => self.has(credential.as_bytes()) | self.has(password),
             "basic" => self.has(password),
-            _ => false,
-        }
+            _ => return Access::NoScheme,
+        };
+        if right { Access::Allowed } else { Access::WrongToken }
     }
 
     /// Whether a token is needed.
@@ -45,6 +50,18 @@ impl Tokens {
         }
         found.into()
     }
+}
+
+/// What the tokens say to an `Authorization` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Allowed,
+    /// There is no header.
+    NoToken,
+    /// The header has no scheme that is known.
+    NoScheme,
+    /// The token is none of those.
+    WrongToken,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -65,7 +82,7 @@ mod tests {
     fn each_scheme_carries_the_token() {
         let tokens = Tokens::new(["secret-one", "two"]);
         let basic = |text: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text));
-        for header in ["Bearer secret-one", "bearer two", "ApiKey two", &basic("elastic:two")] {
+        for header in ["Bearer secret-one", "bearer two", "Splunk two", "ApiKey two", &basic("elastic:two")] {
             assert!(tokens.allow(Some(header)), "{header}");
         }
         for header in ["Bearer secret", "Bearer ", "two", &basic("two:elastic"), &basic("two")] {

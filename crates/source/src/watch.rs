@@ -376,11 +376,8 @@ impl Watcher {
             intake.counters.source(&source).problem("oversize_split", cut.oversize);
         }
         let shared: Arc<str> = source.as_str().into();
-        let batch: Vec<Arrival> = cut
-            .records
-            .into_iter()
-            .map(|raw| Arrival { raw, source: shared.clone(), transport: Transport::Watch, claimed: None })
-            .collect();
+        let batch: Vec<Arrival> =
+            cut.records.into_iter().map(|raw| Arrival::new(raw, shared.clone(), Transport::Watch)).collect();
         if !batch.is_empty() && !handle.block_on(intake.keep_stubbornly(batch, stop.clone())) {
             return Ok(false);
         }
@@ -427,7 +424,7 @@ impl Watcher {
                 return;
             }
             bytes += raw.len();
-            batch.push(Arrival { raw, source: shared.clone(), transport: Transport::Watch, claimed: None });
+            batch.push(Arrival::new(raw, shared.clone(), Transport::Watch));
             if bytes >= READ_BYTES || batch.len() >= BATCH_RECORDS_MAX {
                 let records = batch.len() as u64;
                 bytes = 0;

@@ -15,7 +15,7 @@ use std::{
 };
 
 use common::{intake, runtime};
-use reeve_source::{Elastic, HttpLimits, StreamLimits, Tokens, serve_http, serve_tcp, serve_udp};
+use reeve_source::{Elastic, HttpLimits, Place, StreamLimits, Tokens, serve_http, serve_tcp, serve_udp};
 use tokio::sync::watch;
 
 struct Listeners {
@@ -34,11 +34,19 @@ fn listeners() -> Listeners {
     let any = "127.0.0.1:0".parse().unwrap();
     let (elastic, tcp, udp) = runtime.block_on(async {
         let limits = HttpLimits::default();
-        let elastic = serve_http("elastic", any, intake.clone(), Tokens::default(), limits, Elastic::default(), stopped.clone())
-            .await
-            .unwrap();
-        let tcp = serve_tcp("syslog_tcp", any, intake.clone(), StreamLimits::default(), stopped.clone()).await.unwrap();
-        let udp = serve_udp("syslog_udp", any, intake.clone(), stopped).await.unwrap();
+        let elastic = serve_http(
+            &Place::plain("elastic", any),
+            intake.clone(),
+            Tokens::default(),
+            limits,
+            Elastic::default(),
+            stopped.clone(),
+        )
+        .await
+        .unwrap();
+        let tcp =
+            serve_tcp(&Place::plain("syslog_tcp", any), intake.clone(), StreamLimits::default(), stopped.clone()).await.unwrap();
+        let udp = serve_udp(&Place::plain("syslog_udp", any), intake.clone(), stopped).await.unwrap();
         (elastic.address.port(), tcp.address.port(), udp.address.port())
     });
     Listeners { memory, elastic, tcp, udp, _stop: stop, _runtime: runtime }

@@ -10,7 +10,7 @@ mod common;
 use std::{io::Write as _, sync::atomic::Ordering::SeqCst};
 
 use common::{intake, runtime};
-use reeve_source::{Elastic, HttpLimits, Running, Tokens, serve_http};
+use reeve_source::{Elastic, HttpLimits, Place, Running, Tokens, serve_http};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -26,8 +26,8 @@ fn server(tokens: Tokens, limits: HttpLimits) -> Server {
     let runtime = runtime();
     let (memory, intake) = intake();
     let (stop, stopped) = watch::channel(false);
-    let opening =
-        serve_http("elastic", "127.0.0.1:0".parse().unwrap(), intake.clone(), tokens, limits, Elastic::default(), stopped);
+    let place = Place::plain("elastic", "127.0.0.1:0".parse().unwrap());
+    let opening = serve_http(&place, intake.clone(), tokens, limits, Elastic::default(), stopped);
     let running = runtime.block_on(opening).unwrap();
     Server { memory, intake, running, stop, runtime }
 }
@@ -239,8 +239,8 @@ fn signed_deliveries_are_handed_over_and_answered() {
     let intake = intake.with_deliveries(std::sync::Arc::new(Numbering));
     let (stop, stopped) = watch::channel(false);
     let address = "127.0.0.1:0".parse().unwrap();
-    let opening =
-        serve_http("http", address, intake.clone(), Tokens::default(), HttpLimits::default(), Elastic::default(), stopped);
+    let place = Place::plain("http", address);
+    let opening = serve_http(&place, intake.clone(), Tokens::default(), HttpLimits::default(), Elastic::default(), stopped);
     let running = runtime.block_on(opening).unwrap();
     let server = Server { memory, intake, running, stop, runtime };
     // base64 of `the head`

@@ -14,7 +14,7 @@ use std::{
 };
 
 use common::{intake, runtime};
-use reeve_source::{StreamLimits, serve_tcp, serve_udp};
+use reeve_source::{Place, StreamLimits, serve_tcp, serve_udp};
 use tokio::sync::watch;
 
 const ANY: &str = "127.0.0.1:0";
@@ -24,7 +24,8 @@ fn datagrams_are_records() {
     let runtime = runtime();
     let (memory, intake) = intake();
     let (stop, stopped) = watch::channel(false);
-    let running = runtime.block_on(serve_udp("syslog_udp", ANY.parse().unwrap(), intake.clone(), stopped)).unwrap();
+    let running =
+        runtime.block_on(serve_udp(&Place::plain("syslog_udp", ANY.parse().unwrap()), intake.clone(), stopped)).unwrap();
     let socket = UdpSocket::bind(ANY).unwrap();
     for nth in 0..500 {
         socket.send_to(format!("<13>message {nth}\n").as_bytes(), running.address).unwrap();
@@ -49,7 +50,7 @@ fn a_stream_mixes_framings_and_keeps_its_end() {
     let (memory, intake) = intake();
     let (stop, stopped) = watch::channel(false);
     let running = runtime
-        .block_on(serve_tcp("syslog_tcp", ANY.parse().unwrap(), intake.clone(), StreamLimits::default(), stopped))
+        .block_on(serve_tcp(&Place::plain("syslog_tcp", ANY.parse().unwrap()), intake.clone(), StreamLimits::default(), stopped))
         .unwrap();
     let mut stream = TcpStream::connect(running.address).unwrap();
     stream.write_all(b"<13>first\n16 <13>octet\ninside\n<13>third\n<13>last with").unwrap();
@@ -66,8 +67,9 @@ fn a_full_disk_slows_the_sender_and_loses_nothing() {
     let runtime = runtime();
     let (memory, intake) = intake();
     let (stop, stopped) = watch::channel(false);
-    let running =
-        runtime.block_on(serve_tcp("syslog_tcp", ANY.parse().unwrap(), intake, StreamLimits::default(), stopped)).unwrap();
+    let running = runtime
+        .block_on(serve_tcp(&Place::plain("syslog_tcp", ANY.parse().unwrap()), intake, StreamLimits::default(), stopped))
+        .unwrap();
     memory.mood.store(2, std::sync::atomic::Ordering::SeqCst);
     let mut stream = TcpStream::connect(running.address).unwrap();
     stream.write_all(b"<13>waits\n").unwrap();
@@ -89,7 +91,8 @@ fn too_many_connections_are_closed_and_counted() {
     let (_memory, intake) = intake();
     let (_stop, stopped) = watch::channel(false);
     let limits = StreamLimits { connections_per_peer_max: 1, ..StreamLimits::default() };
-    let running = runtime.block_on(serve_tcp("syslog_tcp", ANY.parse().unwrap(), intake.clone(), limits, stopped)).unwrap();
+    let running =
+        runtime.block_on(serve_tcp(&Place::plain("syslog_tcp", ANY.parse().unwrap()), intake.clone(), limits, stopped)).unwrap();
     let _first = TcpStream::connect(running.address).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     let mut second = TcpStream::connect(running.address).unwrap();
@@ -105,7 +108,7 @@ fn a_port_in_use_is_named() {
     let (_stop, stopped) = watch::channel(false);
     let taken = std::net::TcpListener::bind(ANY).unwrap();
     let error = runtime
-        .block_on(serve_tcp("syslog_tcp", taken.local_addr().unwrap(), intake, StreamLimits::default(), stopped))
+        .block_on(serve_tcp(&Place::plain("syslog_tcp", taken.local_addr().unwrap()), intake, StreamLimits::default(), stopped))
         .map(|running| running.address)
         .unwrap_err();
     assert!(error.to_string().contains(&taken.local_addr().unwrap().to_string()), "{error}");

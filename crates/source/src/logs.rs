@@ -1,0 +1,367 @@
+//! Requests of the OpenTelemetry logs service, cut into records: each LogRecord as the bytes it was sent in.
+//!
+//! Messages and field numbers: `opentelemetry/proto/logs/v1/logs.proto`, `collector/logs/v1/logs_service.proto`.
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use reeve_record::EventTime;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::moment;
+
+/// The records of one resource and scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The resource's `service.name`.
+    pub service: Option<String>,
+    /// In the order they were sent.
+    pub records: Vec<LogRecord>,
+    /// What the request says of them, as members of a JSON object, in order.
+    said: Vec<(&'static str, String)>,
+}
+
+/// One record of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRecord {
+    /// The message's bytes, or the JSON object's.
+    pub raw: Bytes,
+    /// Its time, or else when it was observed.
+    pub claimed: Option<EventTime>,
+}
+
+impl Group {
+    /// What was said of the records, as the claims of an envelope; `None` if nothing was.
+    pub fn claims(&self, identity: Option<&str>) -> Option<String> {
+        let identity = identity.map(|name| ("identity", serde_json::Value::from(name).to_string()));
+        let members = self.said.iter().cloned().chain(identity);
+        let members: Vec<String> = members.map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
+    }
+}
+
+/// Cuts an `ExportLogsServiceRequest` in protobuf.
+///
+/// # Errors
+/// What is wrong, in words. Nothing of the request is to be kept then.
+pub fn of_protobuf(body: &Bytes) -> Result<Vec<Group>, String> {
+    let mut groups = Vec::new();
+    for resource_logs in messages(body, 1)? {
+        let resource = last(&resource_logs, 1)?;
+        let resource_schema = last(&resource_logs, 3)?;
+        let service = resource.as_ref().map(service_name).transpose()?.flatten();
+        for scope_logs in messages(&resource_logs, 2)? {
+            let records: Result<_, String> = messages(&scope_logs, 2)?.into_iter().map(log_record).collect();
+            let (scope, scope_schema) = (last(&scope_logs, 1)?, last(&scope_logs, 3)?);
+            let packed = |bytes: Bytes| format!("\"{}\"", STANDARD.encode(bytes));
+            let text = |bytes: Bytes| serde_json::Value::from(String::from_utf8_lossy(&bytes)).to_string();
+            let said = [
+                ("resource_protobuf", resource.clone().map(packed)),
+                ("resource_schema", resource_schema.clone().map(text)),
+                ("scope_protobuf", scope.map(packed)),
+                ("scope_schema", scope_schema.map(text)),
+            ];
+            let said = said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            groups.push(Group { service: service.clone(), records: records?, said });
+        }
+    }
+    Ok(groups)
+}
+
+fn log_record(raw: Bytes) -> Result<LogRecord, String> {
+    let (mut time, mut observed) = (0, 0);
+    for field in Fields(&raw) {
+        match field? {
+            (1, Value::Eight(nanos)) => time = nanos,
+            (11, Value::Eight(nanos)) => observed = nanos,
+            _ => {}
+        }
+    }
+    Ok(LogRecord { claimed: moment::nanoseconds(if time == 0 { observed } else { time }), raw })
+}
+
+/// The value of `service.name` among a resource's attributes.
+fn service_name(resource: &Bytes) -> Result<Option<String>, String> {
+    for attribute in messages(resource, 1)? {
+        if last(&attribute, 1)?.as_deref() == Some(b"service.name") {
+            let value = last(&attribute, 2)?.map(|value| last(&value, 1)).transpose()?.flatten();
+            return Ok(value.map(|name| String::from_utf8_lossy(&name).into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// The messages in a repeated field.
+fn messages(message: &Bytes, number: u64) -> Result<Vec<Bytes>, String> {
+    let mut out = Vec::new();
+    for field in Fields(message) {
+        match field? {
+            (found, Value::Bytes(bytes)) if found == number => out.push(message.slice_ref(bytes)),
+            (found, _) if found == number => return Err(format!("field {number} is of another type")),
+            _ => {}
+        }
+    }
+    Ok(out)
+}
+
+/// A field that is there at most once: of several the last counts.
+fn last(message: &Bytes, number: u64) -> Result<Option<Bytes>, String> {
+    messages(message, number).map(|mut found| found.pop())
+}
+
+/// The fields of a protobuf message.
+struct Fields<'a>(&'a [u8]);
+
+enum Value<'a> {
+    Number,
+    Eight(u64),
+    Bytes(&'a [u8]),
+    Four,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u64, Value<'a>), String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_none() {
+            self.0 = &[];
+        }
+        Some(field.ok_or_else(|| "it is not a protobuf message".to_owned()))
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn field(&mut self) -> Option<(u64, Value<'a>)> {
+        let key = self.varint()?;
+        let value = match key & 7 {
+            0 => self.varint().map(|_| Value::Number)?,
+            1 => Value::Eight(u64::from_le_bytes(self.take(8)?.try_into().ok()?)),
+            2 => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                Value::Bytes(self.take(length)?)
+            }
+            5 => self.take(4).map(|_| Value::Four)?,
+            _ => return None,
+        };
+        (key >> 3 != 0).then_some((key >> 3, value))
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut number = 0_u64;
+        for nth in 0..10 {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            number |= u64::from(byte & 0x7f).checked_shl(7 * nth)?;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+/// Cuts an `ExportLogsServiceRequest` in JSON.
+///
+/// # Errors
+/// What is wrong, in words. Nothing of the request is to be kept then.
+pub fn of_json(body: &Bytes) -> Result<Vec<Group>, String> {
+    let request: Request<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let mut groups = Vec::new();
+    for resource_logs in request.resource_logs {
+        let service = resource_logs.resource.and_then(json_service_name);
+        for scope_logs in resource_logs.scope_logs {
+            let said = [
+                ("resource", resource_logs.resource),
+                ("resource_schema", resource_logs.schema_url),
+                ("scope", scope_logs.scope),
+                ("scope_schema", scope_logs.schema_url),
+            ];
+            let said = said.into_iter().filter_map(|(name, value)| Some((name, one_line(value?.get())))).collect();
+            let records = scope_logs.log_records.iter().map(|record| json_log_record(body, record)).collect();
+            groups.push(Group { service: service.clone(), records, said });
+        }
+    }
+    Ok(groups)
+}
+
+/// White space between JSON tokens may hold line breaks, texts cannot: a blank for each changes nothing.
+fn one_line(json: &str) -> String {
+    json.replace(['\n', '\r'], " ")
+}
+
+fn json_log_record(body: &Bytes, record: &RawValue) -> LogRecord {
+    let times: Times<'_> = serde_json::from_str(record.get()).unwrap_or_default();
+    let nanos = |written: Option<&RawValue>| written.and_then(|number| number.get().trim_matches('"').parse().ok());
+    let nanos = nanos(times.time).filter(|nanos| *nanos != 0).or_else(|| nanos(times.observed)).unwrap_or(0);
+    LogRecord { raw: body.slice_ref(record.get().as_bytes()), claimed: moment::nanoseconds(nanos) }
+}
+
+fn json_service_name(resource: &RawValue) -> Option<String> {
+    let resource: Resource<'_> = serde_json::from_str(resource.get()).ok()?;
+    let found = resource.attributes.into_iter().find(|attribute| attribute.key.as_deref() == Some("service.name"))?;
+    found.value?.string.map(Cow::into_owned)
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow, default, rename = "resourceLogs", alias = "resource_logs")]
+    resource_logs: Vec<ResourceLogs<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ResourceLogs<'a> {
+    #[serde(borrow, default)]
+    resource: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "scopeLogs", alias = "scope_logs")]
+    scope_logs: Vec<ScopeLogs<'a>>,
+    #[serde(borrow, default, rename = "schemaUrl", alias = "schema_url")]
+    schema_url: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ScopeLogs<'a> {
+    #[serde(borrow, default)]
+    scope: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "logRecords", alias = "log_records")]
+    log_records: Vec<&'a RawValue>,
+    #[serde(borrow, default, rename = "schemaUrl", alias = "schema_url")]
+    schema_url: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+struct Times<'a> {
+    #[serde(borrow, default, rename = "timeUnixNano", alias = "time_unix_nano")]
+    time: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "observedTimeUnixNano", alias = "observed_time_unix_nano")]
+    observed: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Resource<'a> {
+    #[serde(borrow, default)]
+    attributes: Vec<Attribute<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Attribute<'a> {
+    #[serde(borrow, default)]
+    key: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    value: Option<AnyValue<'a>>,
+}
+
+#[derive(Deserialize)]
+struct AnyValue<'a> {
+    #[serde(borrow, default, rename = "stringValue", alias = "string_value")]
+    string: Option<Cow<'a, str>>,
+}
+
+/// A `google.rpc.Status` in protobuf.
+pub(crate) fn status(code: u16, message: &str) -> Vec<u8> {
+    let mut out = vec![0x08];
+    varint(&mut out, u64::from(code));
+    out.push(0x12);
+    varint(&mut out, message.len() as u64);
+    out.extend_from_slice(message.as_bytes());
+    out
+}
+
+fn varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn part(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut out = vec![number << 3 | 2];
+        varint(&mut out, bytes.len() as u64);
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    fn eight(number: u8, value: u64) -> Vec<u8> {
+        [&[number << 3 | 1][..], &value.to_le_bytes()].concat()
+    }
+
+    /// A request whose scope comes after its records, as the encoding allows.
+    fn request() -> (Vec<u8>, Vec<u8>) {
+        let name = [part(1, b"service.name"), part(2, &part(1, b"checkout"))].concat();
+        let resource = part(1, &name);
+        let record = [eight(1, 1_767_604_364_000_001_000), part(5, &part(1, b"hello"))].concat();
+        let scope_logs = [part(2, &record), part(2, &eight(11, 1_767_604_364_000_000_000)), part(1, &part(1, b"lib"))].concat();
+        (part(1, &[part(2, &scope_logs), part(1, &resource), part(3, b"https://schema")].concat()), record)
+    }
+
+    #[test]
+    fn records_keep_their_bytes_and_what_is_said_of_them_is_beside() {
+        let (body, record) = request();
+        let groups = of_protobuf(&Bytes::from(body)).unwrap();
+        assert_eq!((groups.len(), groups[0].service.as_deref()), (1, Some("checkout")));
+        assert_eq!(groups[0].records[0].raw, record);
+        let times: Vec<_> = groups[0].records.iter().map(|record| record.claimed.map(|time| time.at.as_microsecond())).collect();
+        assert_eq!(times, [Some(1_767_604_364_000_001), Some(1_767_604_364_000_000)]);
+        let claims: serde_json::Value = serde_json::from_str(&groups[0].claims(Some("web1")).unwrap()).unwrap();
+        assert_eq!(claims["resource_schema"], "https://schema");
+        assert_eq!((claims["scope_protobuf"].as_str(), claims["identity"].as_str()), (Some("CgNsaWI="), Some("web1")));
+    }
+
+    #[test]
+    fn json_is_cut_at_the_same_places() {
+        let body = Bytes::from_static(
+            b"{\"resourceLogs\":[{\"resource\":{\"attributes\":[{\"key\":\"service.name\",\n\"value\":{\"stringValue\":\"checkout\"}}]},\"scopeLogs\":[{\"logRecords\":[\
+            {\"timeUnixNano\":\"1767604364000001000\", \"body\":{\"stringValue\":\"x\"}},{\"observedTimeUnixNano\":1767604364000000000},7]}]}]}",
+        );
+        let groups = of_json(&body).unwrap();
+        assert_eq!(groups[0].service.as_deref(), Some("checkout"));
+        assert_eq!(
+            &groups[0].records[0].raw[..],
+            b"{\"timeUnixNano\":\"1767604364000001000\", \"body\":{\"stringValue\":\"x\"}}"
+        );
+        let times: Vec<_> = groups[0].records.iter().map(|record| record.claimed.map(|time| time.at.as_microsecond())).collect();
+        assert_eq!(times, [Some(1_767_604_364_000_001), Some(1_767_604_364_000_000), None]);
+        assert!(!groups[0].claims(None).unwrap().contains('\n'));
+        assert_eq!(of_json(&Bytes::from_static(b"{}")).unwrap(), []);
+        assert!(of_json(&Bytes::from_static(b"{\"resourceLogs\":{}}")).is_err());
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        let (body, _) = request();
+        for wrong in
+            [&body[..body.len() - 1], b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0b", b"\x08\x01", b"\x00\x01", b"\xff"]
+        {
+            assert!(of_protobuf(&Bytes::copy_from_slice(wrong)).is_err(), "{wrong:?}");
+        }
+        assert_eq!(of_protobuf(&Bytes::new()).unwrap(), []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_cut_or_refused(noise in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize..100, byte: u8) {
+            let _ = of_protobuf(&Bytes::from(noise));
+            let (mut body, _) = request();
+            let at = at % body.len();
+            body[at] = byte;
+            let _ = of_protobuf(&Bytes::from(body));
+        }
+    }
+}
