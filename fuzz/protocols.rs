@@ -58,10 +58,10 @@ fn forward(input: &[u8], step: usize) {
 fn gelf(input: &[u8], step: usize) {
     let (mut chunks, now) = (Chunks::default(), Instant::now());
     for datagram in [input].into_iter().chain(input.chunks(step.max(1))) {
-        if let Whole::Message(whole) = chunks.take(step % 3, Bytes::copy_from_slice(datagram), now) {
-            if let Ok(message) = gelf::unpack(&whole, MAX) {
-                assert!(message.len() <= MAX.max(whole.len()));
-            }
+        if let Whole::Message(whole) = chunks.take(step % 3, Bytes::copy_from_slice(datagram), now)
+            && let Ok(message) = gelf::unpack(&whole, MAX)
+        {
+            assert!(message.len() <= MAX.max(whole.len()));
         }
     }
 }

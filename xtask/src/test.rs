@@ -75,14 +75,18 @@ impl Drop for Beside {
     }
 }
 
-/// The official Python and JavaScript clients that the listeners' tests drive, in a folder of their own beside the build.
+/// The Python and JavaScript clients that the listeners' tests drive, in a folder of their own beside the build.
 fn clients() -> Done<PathBuf> {
     let folder = target_dir().join("clients");
-    if folder.join("venv/bin/python").exists() && folder.join("node_modules").exists() {
+    // Installed again when the list of clients changed since the last time.
+    let (list, stamp) = (root().join("cases/clients/install.sh"), folder.join(".installed"));
+    let list = fs::read_to_string(&list).map_err(|error| format!("{}: {error}", list.display()))?;
+    if fs::read_to_string(&stamp).is_ok_and(|seen| seen == list) {
         return Ok(folder);
     }
     let mut install = program("sh", &["cases/clients/install.sh"]);
-    step(&format!("install the Elastic clients into {}", folder.display()), install.arg(&folder))?;
+    step(&format!("install the clients into {}", folder.display()), install.arg(&folder))?;
+    fs::write(&stamp, &list).map_err(|error| format!("{}: {error}", stamp.display()))?;
     Ok(folder)
 }
 

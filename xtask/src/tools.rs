@@ -27,6 +27,19 @@ pub const JUDGES: &[Tool] = &[
         packages: &["rsyslog", "rsyslog-elasticsearch"],
         purpose: "real syslog and omelasticsearch clients",
     },
+    Tool {
+        there: || {
+            ["omrelp", "lmnsd_gtls", "lmnsd_ossl"].iter().all(|module| glob_exists("/usr/lib", &format!("rsyslog/{module}.so")))
+        },
+        packages: &["rsyslog-relp", "rsyslog-gnutls", "rsyslog-openssl"],
+        purpose: "real clients of RELP and of syslog over TLS",
+    },
+    Tool {
+        there: || Path::new("/lib/systemd/systemd-journal-upload").exists(),
+        packages: &["systemd-journal-remote"],
+        purpose: "the journal's uploader",
+    },
+    Tool { there: || on_path("curl"), packages: &["curl"], purpose: "HTTP over TLS with a client certificate" },
     Tool { there: || on_path("logger"), packages: &["bsdutils"], purpose: "a real syslog client" },
     Tool {
         there: || {

@@ -135,13 +135,21 @@ fn show(sheet: &Sheet, format: Format) -> Result<(), Failure> {
 fn look_at_config(config: &Config, sheet: &mut Sheet) {
     sheet.ok("configuration", "can be read");
     let open = |address: config::Address| address.socket().filter(|socket| !socket.ip().is_loopback());
-    for (name, listener) in [("elastic", &config.elastic), ("http", &config.http)] {
-        if let Some(socket) = open(listener.address).filter(|_| !listener.tokens.is_needed()) {
+    for (name, listener) in config.http.iter().chain(&config.streams) {
+        if let Some(socket) = open(listener.address).filter(|_| !listener.knows_its_clients()) {
+            let means = match *name {
+                "forward" => "`shared_key_file` or `client_ca`",
+                _ if config.streams.iter().any(|(stream, _)| stream == name) => "`client_ca`",
+                _ => "`token_file` or `client_ca`",
+            };
             sheet.warn(
                 "listeners",
                 format!("`{name}` takes events from anybody who reaches {socket}"),
-                format!("set `token_file` under [{name}], or listen on 127.0.0.1"),
+                format!("set {means} under [{name}], or listen on 127.0.0.1"),
             );
+        }
+        if let Some(Err(error)) = listener.tls.as_ref().map(reeve_source::Tls::load) {
+            sheet.broken("listeners", format!("`{name}`: {error}"), "the server does not start until this file can be used");
         }
     }
     if let Some(socket) = open(config.console) {

@@ -25,13 +25,14 @@ use reeve_completeness::{Numbered, Query};
 use reeve_detect::{Engine, RuleSet};
 use reeve_record::Transport;
 use reeve_source::{
-    Elastic, HttpLimits, Intake, Running, Splitter, StreamLimits, WatchOptions, Watcher, serve_http, serve_tcp, serve_udp,
+    Elastic, ForwardOptions, HttpLimits, Intake, Place, Running, Splitter, StreamLimits, Tls, WatchOptions, Watcher,
+    serve_forward, serve_gelf_tcp, serve_gelf_udp, serve_http, serve_relp, serve_tcp, serve_udp,
 };
 use tokio::{sync::watch, task::JoinHandle};
 
 pub(crate) use self::config::Args;
 use self::{
-    config::{Config, HttpListener},
+    config::{Config, Listening},
     deliveries::{Gate, Losses},
     keep::{LedgerKeeper, Space},
     reading::{Progress, Reading},
@@ -39,7 +40,7 @@ use self::{
     upkeep::Upkeep,
 };
 use crate::{
-    completeness_cmd::Place,
+    completeness_cmd,
     exit::{self, Failure, USAGE},
     folder::{self, Folder},
     output,
@@ -162,30 +163,35 @@ impl Server {
     }
 
     async fn open(&mut self, progress: Arc<Progress>) -> Result<(), Failure> {
-        let limits = self.config.limits.clone();
         if let Some(address) = self.config.console.socket() {
             let running = open_console(address, self.console(progress)?, self.stopped.clone()).await?;
             self.listeners.insert("console", format!("http://{}", running.address));
             self.running.push(("console".to_owned(), running.done));
         }
         if let Some(address) = self.config.syslog_udp.socket() {
-            let running = serve_udp("syslog_udp", address, self.intake.clone(), self.stopped.clone()).await;
+            let running = serve_udp(&Place::plain("syslog_udp", address), self.intake.clone(), self.stopped.clone()).await;
             self.took("syslog_udp", "udp", running)?;
         }
+        if let Some(address) = self.config.gelf_udp.socket() {
+            let (place, max) = (Place::plain("gelf_udp", address), self.config.limits.record_bytes);
+            let running = serve_gelf_udp(&place, self.intake.clone(), max, self.stopped.clone()).await;
+            self.took("gelf_udp", "udp", running)?;
+        }
         if let Some(address) = self.config.syslog_tcp.socket() {
-            let stream = StreamLimits {
-                message_bytes_max: limits.message_bytes,
-                connections_max: limits.connections,
-                connections_per_peer_max: limits.connections_per_peer,
-                idle: Duration::from_secs(limits.idle_seconds),
-            };
-            let running = serve_tcp("syslog_tcp", address, self.intake.clone(), stream, self.stopped.clone()).await;
+            let place = Place::plain("syslog_tcp", address);
+            let running = serve_tcp(&place, self.intake.clone(), self.stream_limits(), self.stopped.clone()).await;
             self.took("syslog_tcp", "tcp", running)?;
         }
-        let elastic = self.open_http("elastic", &self.config.elastic).await;
-        self.took_if("elastic", elastic)?;
-        let http = self.open_http("http", &self.config.http).await;
-        self.took_if("http", http)?;
+        for (name, listener) in std::mem::take(&mut self.config.streams) {
+            let Some(place) = place(name, &listener)? else { continue };
+            let running = self.open_stream(&place, &listener).await;
+            self.took(name, if place.tls.is_some() { "tls" } else { "tcp" }, running)?;
+        }
+        for (name, listener) in std::mem::take(&mut self.config.http) {
+            let Some(place) = place(name, &listener)? else { continue };
+            let running = self.open_http(&place, &listener).await;
+            self.took(name, if place.tls.is_some() { "https" } else { "http" }, running)?;
+        }
         for (nth, folder) in self.config.watch.clone().into_iter().enumerate() {
             self.watch(nth, folder)?;
         }
@@ -205,7 +211,11 @@ impl Server {
                 "lag_records": ledger.count_from(progress.next()), "rules": loaded, "disk_free_bytes": space.free_bytes(), "disk_pressure": space.pressure(), "disk_state": space.state(), "scrub": scrub,
             })
         };
-        let place = Place { ledger: folder.ledger.clone(), audit: folder.access.audit().clone(), lake: folder.lake.clone() };
+        let place = completeness_cmd::Place {
+            ledger: folder.ledger.clone(),
+            audit: folder.access.audit().clone(),
+            lake: folder.lake.clone(),
+        };
         let (numbered, handle) = (self.numbered.clone(), tokio::runtime::Handle::current());
         let completeness = move |asked: &reeve_api::CompletenessOf| {
             let numbered = numbered.any_fits(&asked.source);
@@ -225,8 +235,35 @@ impl Server {
         })))
     }
 
-    async fn open_http(&self, name: &str, listener: &HttpListener) -> Option<Result<Running, reeve_source::Error>> {
-        let address = listener.address.socket()?;
+    fn stream_limits(&self) -> StreamLimits {
+        let limits = &self.config.limits;
+        StreamLimits {
+            message_bytes_max: limits.message_bytes,
+            connections_max: limits.connections,
+            connections_per_peer_max: limits.connections_per_peer,
+            idle: Duration::from_secs(limits.idle_seconds),
+        }
+    }
+
+    async fn open_stream(&self, place: &Place, listener: &Listening) -> Result<Running, reeve_source::Error> {
+        let (intake, limits, stopped) = (self.intake.clone(), self.stream_limits(), self.stopped.clone());
+        let record_bytes_max = self.config.limits.record_bytes;
+        match place.name.as_str() {
+            "relp" => serve_relp(place, intake, limits, stopped).await,
+            "gelf_tcp" => {
+                serve_gelf_tcp(place, intake, StreamLimits { message_bytes_max: record_bytes_max, ..limits }, stopped).await
+            }
+            "forward" => {
+                // A message is a chunk of many events.
+                let limits = StreamLimits { message_bytes_max: self.config.limits.body_bytes, ..limits };
+                let options = ForwardOptions { shared_key: listener.shared_key.clone(), record_bytes_max };
+                serve_forward(place, intake, limits, options, stopped).await
+            }
+            _ => serve_tcp(place, intake, limits, stopped).await,
+        }
+    }
+
+    async fn open_http(&self, place: &Place, listener: &Listening) -> Result<Running, reeve_source::Error> {
         let limits = &self.config.limits;
         let bounds = HttpLimits {
             body_bytes_max: limits.body_bytes,
@@ -239,11 +276,7 @@ impl Server {
         if let Some(version) = &listener.version {
             elastic.version.clone_from(version);
         }
-        Some(serve_http(name, address, self.intake.clone(), listener.tokens.clone(), bounds, elastic, self.stopped.clone()).await)
-    }
-
-    fn took_if(&mut self, name: &'static str, running: Option<Result<Running, reeve_source::Error>>) -> Result<(), Failure> {
-        running.map_or(Ok(()), |running| self.took(name, "http", running))
+        serve_http(place, self.intake.clone(), listener.tokens.clone(), bounds, elastic, self.stopped.clone()).await
     }
 
     fn took(&mut self, name: &'static str, scheme: &str, running: Result<Running, reeve_source::Error>) -> Result<(), Failure> {
@@ -321,6 +354,13 @@ impl Server {
         });
         let _ = finish.await;
     }
+}
+
+/// Where a listener listens, with its certificates read; `None` for one that is off.
+fn place(name: &str, listener: &Listening) -> Result<Option<Place>, Failure> {
+    let Some(address) = listener.address.socket() else { return Ok(None) };
+    let tls = listener.tls.as_ref().map(Tls::load).transpose().map_err(|error| Failure::new(USAGE, error))?;
+    Ok(Some(Place { tls, ..Place::plain(name, address) }))
 }
 
 struct ReadingThread {

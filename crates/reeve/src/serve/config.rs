@@ -2,12 +2,13 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use reeve_completeness::SourceKey;
 use reeve_ledger::{Policy, TimeStamper, VerifierKey};
-use reeve_source::Tokens;
+use reeve_source::{TlsFiles, Tokens};
 use serde::Deserialize;
 
 use crate::{
@@ -98,8 +99,11 @@ pub(crate) struct Config {
     pub(crate) console: Address,
     pub(crate) syslog_udp: Address,
     pub(crate) syslog_tcp: Address,
-    pub(crate) elastic: HttpListener,
-    pub(crate) http: HttpListener,
+    pub(crate) gelf_udp: Address,
+    /// Listeners for streams but plain syslog, by name.
+    pub(crate) streams: Vec<(&'static str, Listening)>,
+    /// Listeners for HTTP, by name. Each takes every kind of request.
+    pub(crate) http: Vec<(&'static str, Listening)>,
     pub(crate) watch: Vec<PathBuf>,
     pub(crate) ledger: LedgerSettings,
     pub(crate) sources: Vec<SourceKey>,
@@ -108,12 +112,22 @@ pub(crate) struct Config {
     pub(crate) scrub: Option<Duration>,
 }
 
-/// An HTTP listener's settings.
+/// A listener's settings.
 #[derive(Debug)]
-pub(crate) struct HttpListener {
+pub(crate) struct Listening {
     pub(crate) address: Address,
     pub(crate) tokens: Tokens,
     pub(crate) version: Option<String>,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) shared_key: Option<Arc<str>>,
+}
+
+impl Listening {
+    /// Whether something has to be known or shown to write here.
+    pub(crate) fn knows_its_clients(&self) -> bool {
+        let vouched = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some() && !tls.client_optional);
+        vouched || self.tokens.is_needed() || self.shared_key.is_some()
+    }
 }
 
 /// The configuration file.
@@ -131,9 +145,27 @@ struct File {
     #[serde(default)]
     syslog_tcp: Listener,
     #[serde(default)]
+    syslog_tls: Listener,
+    #[serde(default)]
+    relp: Listener,
+    #[serde(default)]
+    gelf_udp: Listener,
+    #[serde(default)]
+    gelf_tcp: Listener,
+    #[serde(default)]
+    forward: Listener,
+    #[serde(default)]
     elastic: Listener,
     #[serde(default)]
     http: Listener,
+    #[serde(default)]
+    splunk: Listener,
+    #[serde(default)]
+    otlp: Listener,
+    #[serde(default)]
+    gelf_http: Listener,
+    #[serde(default)]
+    journal: Listener,
     #[serde(default)]
     ledger: LedgerSection,
     #[serde(default)]
@@ -196,7 +228,10 @@ impl SourceSection {
         let wrong = |what: String| Failure::new(USAGE, format!("configuration, [[sources]] `{}`: {what}", self.key));
         let key = VerifierKey::parse(&self.key).map_err(|error| wrong(error.to_string()))?;
         // Names that other listeners give, or Reeve itself: records of theirs are not signed.
-        if let Some(taken) = ["reeve/", "syslog/", "elastic/", "watch/"].into_iter().find(|taken| key.name().starts_with(taken)) {
+        if let Some(taken) = ["reeve/", "syslog/", "elastic/", "watch/", "splunk", "gelf/", "forward", "otlp", "journal/"]
+            .into_iter()
+            .find(|taken| key.name().starts_with(taken))
+        {
             return Err(wrong(format!("a name that begins with `{taken}` is not free: choose another")));
         }
         if let Some(seconds) = self.heartbeat_seconds.filter(|seconds| !(1..=HEARTBEAT_SECONDS_MAX).contains(seconds)) {
@@ -278,6 +313,66 @@ struct Listener {
     address: Option<Address>,
     token_file: Option<PathBuf>,
     version: Option<String>,
+    /// Certificate chain in PEM; with it the listener speaks TLS alone.
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    /// Who vouches for clients; with it a client needs a certificate.
+    client_ca: Option<PathBuf>,
+    #[serde(default)]
+    client_optional: bool,
+    shared_key_file: Option<PathBuf>,
+}
+
+/// What a kind of listener has no use for is an error: whoever wrote it expects something of it.
+struct Kind {
+    tokens: bool,
+    tls: bool,
+    shared_key: bool,
+    /// TLS is what the listener is for.
+    tls_needed: bool,
+}
+
+const HTTP: Kind = Kind { tokens: true, tls: true, shared_key: false, tls_needed: false };
+const STREAM: Kind = Kind { tokens: false, tls: true, shared_key: false, tls_needed: false };
+const PLAIN: Kind = Kind { tokens: false, tls: false, shared_key: false, tls_needed: false };
+
+impl Listener {
+    fn settings(
+        self,
+        name: &'static str,
+        kind: &Kind,
+        default: Address,
+        within: &impl Fn(PathBuf) -> PathBuf,
+    ) -> Result<(&'static str, Listening), Failure> {
+        let wrong = |what: &str| Err(Failure::new(USAGE, format!("configuration, [{name}]: {what}")));
+        if self.token_file.is_some() && !kind.tokens {
+            return wrong("`token_file` has no meaning here: this protocol carries no token");
+        }
+        if self.shared_key_file.is_some() && !kind.shared_key {
+            return wrong("`shared_key_file` has no meaning here");
+        }
+        let tls_named = self.certificate.is_some() || self.key.is_some() || self.client_ca.is_some() || self.client_optional;
+        if tls_named && !kind.tls {
+            return wrong("this listener has no TLS");
+        }
+        let tls = match (self.certificate, self.key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles {
+                certificate: within(certificate),
+                key: within(key),
+                client_ca: self.client_ca.map(within),
+                client_optional: self.client_optional,
+            }),
+            (None, None) if !tls_named => None,
+            _ => return wrong("TLS needs `certificate` and `key`"),
+        };
+        let address = self.address.unwrap_or(default);
+        if kind.tls_needed && tls.is_none() && address != Address::Off {
+            return wrong("this listener needs `certificate` and `key`");
+        }
+        let tokens = self.token_file.map(|path| read_tokens(&within(path))).transpose()?.unwrap_or_default();
+        let shared_key = self.shared_key_file.map(|path| read_shared_key(&within(path))).transpose()?;
+        Ok((name, Listening { address, tokens, version: self.version, tls, shared_key }))
+    }
 }
 
 /// Bounds; each has a default that suits a small machine.
@@ -333,10 +428,12 @@ impl Config {
         let address = |given: Option<Address>, filed: Option<Address>, port: u16| {
             given.or(filed).unwrap_or(Address::On(SocketAddr::from(([127, 0, 0, 1], port))))
         };
-        let tokens = |listener: &Listener| match &listener.token_file {
-            Some(path) => read_tokens(&within(path.clone())),
-            None => Ok(Tokens::default()),
-        };
+        let syslog_udp = Listener { address: Some(address(args.syslog_udp, file.syslog_udp.address, 5514)), ..file.syslog_udp };
+        let syslog_udp = syslog_udp.settings("syslog_udp", &PLAIN, Address::Off, &within)?;
+        let syslog_tcp = Listener { address: Some(address(args.syslog_tcp, file.syslog_tcp.address, 5514)), ..file.syslog_tcp };
+        let syslog_tcp = syslog_tcp.settings("syslog_tcp", &PLAIN, Address::Off, &within)?;
+        let elastic = address(args.elastic, file.elastic.address, 9200);
+        let http = address(args.http, file.http.address, 8421);
         let mut limits = file.limits;
         limits.record_bytes = limits.record_bytes.clamp(1, RECORD_BYTES_MAX);
         limits.message_bytes = limits.message_bytes.clamp(1, RECORD_BYTES_MAX);
@@ -346,18 +443,23 @@ impl Config {
             rules: all(args.rules, file.rules),
             watch: all(args.watch, file.watch),
             console: address(args.console, file.console.address, 8420),
-            syslog_udp: address(args.syslog_udp, file.syslog_udp.address, 5514),
-            syslog_tcp: address(args.syslog_tcp, file.syslog_tcp.address, 5514),
-            elastic: HttpListener {
-                address: address(args.elastic, file.elastic.address, 9200),
-                tokens: tokens(&file.elastic)?,
-                version: file.elastic.version,
-            },
-            http: HttpListener {
-                address: address(args.http, file.http.address, 8421),
-                tokens: tokens(&file.http)?,
-                version: None,
-            },
+            syslog_udp: syslog_udp.1.address,
+            syslog_tcp: syslog_tcp.1.address,
+            gelf_udp: file.gelf_udp.settings("gelf_udp", &PLAIN, Address::Off, &within)?.1.address,
+            streams: vec![
+                file.syslog_tls.settings("syslog_tls", &Kind { tls_needed: true, ..STREAM }, Address::Off, &within)?,
+                file.relp.settings("relp", &STREAM, Address::Off, &within)?,
+                file.gelf_tcp.settings("gelf_tcp", &STREAM, Address::Off, &within)?,
+                file.forward.settings("forward", &Kind { shared_key: true, ..STREAM }, Address::Off, &within)?,
+            ],
+            http: vec![
+                Listener { address: Some(elastic), ..file.elastic }.settings("elastic", &HTTP, Address::Off, &within)?,
+                Listener { address: Some(http), ..file.http }.settings("http", &HTTP, Address::Off, &within)?,
+                file.splunk.settings("splunk", &HTTP, Address::Off, &within)?,
+                file.otlp.settings("otlp", &HTTP, Address::Off, &within)?,
+                file.gelf_http.settings("gelf_http", &HTTP, Address::Off, &within)?,
+                file.journal.settings("journal", &HTTP, Address::Off, &within)?,
+            ],
             ledger: file.ledger.settings(within)?,
             sources: read_sources(&file.sources)?,
             limits,
@@ -387,6 +489,14 @@ fn read_tokens(path: &Path) -> Result<Tokens, Failure> {
     Ok(Tokens::new(tokens))
 }
 
+/// The first line that is not empty.
+fn read_shared_key(path: &Path) -> Result<Arc<str>, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(USAGE, format!("cannot read the shared key in `{}`: {error}", path.display())))?;
+    let key = text.lines().map(str::trim).find(|line| !line.is_empty());
+    key.map(Arc::from).ok_or_else(|| Failure::new(USAGE, format!("`{}` holds no shared key", path.display())))
+}
+
 /// A key lives a day at most.
 const EPOCH_SECONDS_MAX: u64 = 86_400;
 /// A source that is silent for two days may well be gone.
@@ -412,9 +522,40 @@ mod tests {
         let config = Config::load(args).unwrap();
         assert_eq!(config.data, folder.path().join("d"));
         assert_eq!(config.syslog_udp, Address::Off);
-        assert_eq!(config.elastic.address, "0.0.0.0:9201".parse().unwrap());
-        assert!(config.elastic.tokens.is_needed());
-        assert_eq!(config.http.address, "127.0.0.1:0".parse().unwrap());
+        let (_, elastic) = &config.http[0];
+        assert_eq!(elastic.address, "0.0.0.0:9201".parse().unwrap());
+        assert!(elastic.tokens.is_needed());
+        assert_eq!(config.http[1].1.address, "127.0.0.1:0".parse().unwrap());
+        assert!(config.http[2..].iter().chain(&config.streams).all(|(_, listener)| listener.address == Address::Off));
+    }
+
+    #[test]
+    fn a_listeners_settings_fit_its_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reeve.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Config::load(Args { config: Some(path.clone()), ..Args::default() })
+        };
+        std::fs::write(folder.path().join("key"), "\n s3cret \n").unwrap();
+        let config = load(
+            "[forward]\naddress = \"127.0.0.1:0\"\nshared_key_file = \"key\"\ncertificate = \"c.pem\"\nkey = \"k.pem\"\nclient_ca = \"ca.pem\"\n",
+        )
+        .unwrap();
+        let (name, forward) = &config.streams[3];
+        assert_eq!((*name, forward.shared_key.as_deref()), ("forward", Some("s3cret")));
+        assert_eq!(forward.tls.as_ref().and_then(|tls| tls.client_ca.clone()), Some(folder.path().join("ca.pem")));
+        for (wrong, named) in [
+            ("[syslog_tls]\naddress = \"127.0.0.1:0\"\n", "certificate"),
+            ("[relp]\ncertificate = \"c\"\n", "`key`"),
+            ("[relp]\ntoken_file = \"t\"\n", "token"),
+            ("[gelf_udp]\ncertificate = \"c\"\nkey = \"k\"\n", "no TLS"),
+            ("[otlp]\nshared_key_file = \"key\"\n", "shared_key_file"),
+            ("[syslog_tcp]\nclient_optional = true\n", "no TLS"),
+        ] {
+            let failure = load(wrong).unwrap_err();
+            assert!(failure.code == USAGE && failure.message.contains(named), "{wrong}: {}", failure.message);
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use reeve_ledger::{Ledger, NewRecord};
-use reeve_record::RecordId;
+use reeve_record::{RecordId, Transport};
 use reeve_source::{Arrival, KeepError, Keeper, Kept};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -26,48 +27,94 @@ impl LedgerKeeper {
         Self { ledger, policy: "default".into(), room: Arc::new(Semaphore::new(ROOM_PERMITS)), space }
     }
 
-    fn records(&self, batch: Vec<Arrival>) -> Vec<Vec<NewRecord>> {
+    fn records(&self, batch: Vec<Arrival>) -> Vec<Part> {
         let mut parts = Vec::new();
-        let mut part = Vec::with_capacity(batch.len().min(PART_RECORDS_MAX));
-        let mut bytes = 0;
+        let mut part = Part::default();
         for arrival in batch {
-            let size = arrival.raw.len() + arrival.source.len();
-            if !part.is_empty() && (bytes + size > PART_BYTES_MAX || part.len() == PART_RECORDS_MAX) {
+            if part.is_full(&arrival) {
                 parts.push(std::mem::take(&mut part));
-                bytes = 0;
             }
-            bytes += size;
-            part.push(NewRecord {
-                raw: arrival.raw,
-                source: arrival.source,
-                transport: arrival.transport,
-                claimed: arrival.claimed,
-                policy: self.policy.clone(),
-            });
+            part.add(arrival, &self.policy);
         }
         parts.push(part);
+        parts.iter_mut().for_each(Part::close_envelope);
         parts
     }
 
     /// Hands the batch to the ledger; the receivers tell when each part is durable.
-    fn submit(
-        &self,
-        batch: Vec<Arrival>,
-        room: OwnedSemaphorePermit,
-    ) -> Vec<oneshot::Receiver<Result<Vec<RecordId>, reeve_ledger::Error>>> {
+    fn submit(&self, batch: Vec<Arrival>, room: OwnedSemaphorePermit) -> Vec<Outcome> {
         let room = Arc::new(room);
-        let submit = |part| {
+        let submit = |part: Part| {
             let (sender, receiver) = oneshot::channel();
             let room = room.clone();
-            self.ledger.submit_with(part, move |outcome| {
+            let envelopes = part.envelopes.into_iter().map(|(at, _)| at).collect::<Vec<_>>();
+            self.ledger.submit_with(part.records, move |outcome: Result<Vec<RecordId>, _>| {
                 drop(room);
-                // Whoever asked may be gone; the records are stored all the same.
-                let _ = sender.send(outcome);
+                // Nobody waits for the ids of envelopes. Whoever asked may be gone; the records are stored all the same.
+                let _ = sender.send(outcome.map(|ids| without(ids, &envelopes)));
             });
             receiver
         };
         self.records(batch).into_iter().map(submit).collect()
     }
+}
+
+/// What the ledger says of a part of a batch, when it is durable.
+type Outcome = oneshot::Receiver<Result<Vec<RecordId>, reeve_ledger::Error>>;
+
+/// Records that are appended in one go, an envelope before those it is about. Format: `docs/spec/envelope.md`.
+#[derive(Default)]
+struct Part {
+    records: Vec<NewRecord>,
+    bytes: usize,
+    /// Where the envelopes are, and what they claim; the last one's count is open.
+    envelopes: Vec<(usize, Arc<str>)>,
+    /// What the last record belongs to.
+    claims: Option<Arc<str>>,
+}
+
+impl Part {
+    fn is_full(&self, arrival: &Arrival) -> bool {
+        let size = arrival.raw.len() + arrival.source.len() + arrival.claims.as_ref().map_or(0, |claims| claims.len());
+        // One place is left for an envelope.
+        !self.records.is_empty() && (self.bytes + size > PART_BYTES_MAX || self.records.len() + 1 >= PART_RECORDS_MAX)
+    }
+
+    fn add(&mut self, arrival: Arrival, policy: &Arc<str>) {
+        let follows = self.claims == arrival.claims && self.records.last().is_some_and(|last| last.source == arrival.source);
+        if !follows {
+            self.close_envelope();
+            self.claims.clone_from(&arrival.claims);
+            if let Some(claims) = &arrival.claims {
+                self.bytes += claims.len();
+                self.envelopes.push((self.records.len(), claims.clone()));
+                // Its text says how many records follow, which is known at the end.
+                self.records.push(NewRecord::new(format!("{ENVELOPES}{}", arrival.source), Transport::Internal, Bytes::new()));
+            }
+        }
+        self.bytes += arrival.raw.len() + arrival.source.len();
+        let Arrival { raw, source, transport, claimed, .. } = arrival;
+        self.records.push(NewRecord { raw, source, transport, claimed, policy: policy.clone() });
+    }
+
+    /// Writes the text of the last envelope, now that the records it is about are there.
+    fn close_envelope(&mut self) {
+        let Some((at, claims)) = self.envelopes.last().filter(|_| self.claims.is_some()) else { return };
+        let (count, at) = (self.records.len() - at - 1, *at);
+        if let Some(envelope) = self.records.get_mut(at) {
+            let source = serde_json::Value::from(envelope.source.strip_prefix(ENVELOPES).unwrap_or_default());
+            let text = format!("{{\"reeve\":\"envelope/v1\",\"source\":{source},\"records\":{count},\"claims\":{claims}}}");
+            envelope.raw = text.into();
+        }
+    }
+}
+
+/// The ids but for those at these places.
+fn without(ids: Vec<RecordId>, places: &[usize]) -> Vec<RecordId> {
+    if places.is_empty() {
+        return ids;
+    }
+    ids.into_iter().enumerate().filter(|(at, _)| places.binary_search(at).is_err()).map(|(_, id)| id).collect()
 }
 
 impl Keeper for LedgerKeeper {
@@ -97,9 +144,13 @@ impl Keeper for LedgerKeeper {
     fn end(&self) -> RecordId {
         self.ledger.durable_end()
     }
+
+    fn is_taking(&self) -> bool {
+        self.space.lacking().is_none()
+    }
 }
 
-async fn wait(parts: Vec<oneshot::Receiver<Result<Vec<RecordId>, reeve_ledger::Error>>>) -> Result<Vec<RecordId>, KeepError> {
+async fn wait(parts: Vec<Outcome>) -> Result<Vec<RecordId>, KeepError> {
     let mut ids = Vec::new();
     for part in parts {
         match part.await {
@@ -198,6 +249,8 @@ impl Space {
     }
 }
 
+/// The sources of envelopes are called this and the name of the source they are about.
+const ENVELOPES: &str = "reeve/envelope/";
 const PERMIT_BYTES: usize = 1024;
 /// 48 MiB handed to the ledger at once: less than it queues, so that handing over never blocks.
 const ROOM_PERMITS: usize = (48 << 20) / PERMIT_BYTES;
@@ -207,3 +260,44 @@ const PART_RECORDS_MAX: usize = 16_384;
 /// How long a sender waits for room before it is told to come back.
 const PATIENCE: Duration = Duration::from_secs(5);
 const RESERVE_BYTES_MAX: u64 = 512 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival(source: &str, raw: &str, claims: Option<&str>) -> Arrival {
+        let arrival = Arrival::new(Bytes::copy_from_slice(raw.as_bytes()), source.into(), Transport::FluentForward);
+        Arrival { claims: claims.map(Into::into), ..arrival }
+    }
+
+    #[test]
+    fn an_envelope_stands_before_the_records_it_is_about() {
+        let mut part = Part::default();
+        let policy = "default".into();
+        let tag = Some("{\"tag\":\"a\"}");
+        for (source, raw, claims) in
+            [("f/a", "1", tag), ("f/a", "2", tag), ("f/b", "3", tag), ("f/b", "4", None), ("f/b", "5", Some("{}"))]
+        {
+            part.add(arrival(source, raw, claims), &policy);
+        }
+        part.close_envelope();
+        let got: Vec<_> = part.records.iter().map(|new| (&*new.source, String::from_utf8_lossy(&new.raw).into_owned())).collect();
+        let envelope = |source: &str, records: u32, claims: &str| {
+            format!("{{\"reeve\":\"envelope/v1\",\"source\":\"{source}\",\"records\":{records},\"claims\":{claims}}}")
+        };
+        let want = [
+            ("reeve/envelope/f/a", envelope("f/a", 2, "{\"tag\":\"a\"}")),
+            ("f/a", "1".to_owned()),
+            ("f/a", "2".to_owned()),
+            ("reeve/envelope/f/b", envelope("f/b", 1, "{\"tag\":\"a\"}")),
+            ("f/b", "3".to_owned()),
+            ("f/b", "4".to_owned()),
+            ("reeve/envelope/f/b", envelope("f/b", 1, "{}")),
+            ("f/b", "5".to_owned()),
+        ];
+        assert_eq!(got, want);
+        let ids: Vec<RecordId> = (0..8).map(|index| RecordId { segment: 0, index }).collect();
+        let places: Vec<usize> = part.envelopes.iter().map(|(at, _)| *at).collect();
+        assert_eq!(without(ids, &places).iter().map(|id| id.index).collect::<Vec<_>>(), [1, 2, 4, 5, 7]);
+    }
+}
