@@ -45,7 +45,8 @@ fn forward(input: &[u8], step: usize) {
                     let message = buffer.split_to(end).freeze();
                     extent = Extent::default();
                     if let Ok(Some(chunk)) = chunk::read(&message, MAX) {
-                        assert!(chunk.entries.iter().all(|entry| entry.raw.len() <= MAX.max(message.len())));
+                        let bytes: usize = chunk.entries.map(|entry| entry.raw.len()).sum();
+                        assert!(bytes <= MAX.max(message.len()));
                     }
                 }
                 Ok(None) => break,
@@ -88,7 +89,8 @@ fn journal(input: &[u8], step: usize) {
 
 fn otlp(input: &[u8], _step: usize) {
     let body = Bytes::copy_from_slice(input);
-    for groups in [logs::of_protobuf(&body), logs::of_json(&body)].into_iter().flatten() {
+    for groups in [logs::of_protobuf(&body, 1000), logs::of_json(&body, 1000)].into_iter().flatten() {
+        assert!(groups.iter().map(|group| group.records.len()).sum::<usize>() <= 1000);
         for group in groups {
             assert!(group.records.iter().all(|record| record.raw.len() <= input.len()));
             assert!(group.claims(None).is_none_or(|claims| !claims.contains('\n')));
@@ -98,7 +100,7 @@ fn otlp(input: &[u8], _step: usize) {
 
 fn hec(input: &[u8], _step: usize) {
     let body = Bytes::copy_from_slice(input);
-    match hec::events(&body) {
+    match hec::events(&body, 1000) {
         Ok(events) => assert!(events.iter().all(|event| event.raw.starts_with(b"{") && event.raw.ends_with(b"}"))),
         Err(fault) => assert!((400..500).contains(&fault.status)),
     }

@@ -148,7 +148,8 @@ fn look_at_config(config: &Config, sheet: &mut Sheet) {
                 format!("set {means} under [{name}], or listen on 127.0.0.1"),
             );
         }
-        if let Some(Err(error)) = listener.tls.as_ref().map(reeve_source::Tls::load) {
+        let tls = listener.tls.as_ref().filter(|_| listener.address.socket().is_some());
+        if let Some(Err(error)) = tls.map(reeve_source::Tls::load) {
             sheet.broken("listeners", format!("`{name}`: {error}"), "the server does not start until this file can be used");
         }
     }

@@ -1,12 +1,11 @@
 //! Messages of Fluent Forward, cut into events as the bytes they were sent in.
-use std::io::Read as _;
-
 use bytes::Bytes;
 use reeve_record::EventTime;
 
 use crate::{
     moment,
     msgpack::{Item, MsgpackError, Reader},
+    packing::Packing,
 };
 
 /// What a message holds.
@@ -15,7 +14,7 @@ pub struct Chunk {
     /// Its tag; what is no UTF-8 in it is replaced.
     pub tag: String,
     /// Its events, in order.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// Its id, as the value that was sent; an answer is wanted if there is one.
     pub id: Option<Bytes>,
     /// Whether it is one event, kept as the message that it is.
@@ -31,6 +30,46 @@ pub struct Entry {
     pub claimed: Option<EventTime>,
     /// What is wrong with it, by the name it is counted under.
     pub problem: Option<&'static str>,
+}
+
+/// The events of a message, cut one at a time: a million of a byte each take no more memory than their bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entries {
+    rest: Bytes,
+    cut: CutBy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum CutBy {
+    /// Events follow one another.
+    Value,
+    /// There is one, and this is said of it.
+    Nothing { claimed: Option<EventTime>, problem: Option<&'static str> },
+}
+
+impl Entries {
+    fn one(raw: Bytes, claimed: Option<EventTime>, problem: Option<&'static str>) -> Self {
+        Self { rest: raw, cut: CutBy::Nothing { claimed, problem } }
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        if let CutBy::Nothing { claimed, problem } = self.cut {
+            return Some(Entry { raw: std::mem::take(&mut self.rest), claimed, problem });
+        }
+        let value = Reader::new(&self.rest).value().map(<[u8]>::len);
+        Some(match value {
+            Ok(length) => entry(self.rest.split_to(length)),
+            // Nothing after it can be found.
+            Err(_) => Entry { raw: std::mem::take(&mut self.rest), claimed: None, problem: Some("entry_incomplete") },
+        })
+    }
 }
 
 /// Why a message is not taken; the connection cannot go on.
@@ -76,6 +115,9 @@ pub fn read(message: &Bytes, unpacked_bytes_max: usize) -> Result<Option<Chunk>,
         _ => return Err(Malformed::Shape),
     };
     let Item::Text(tag) = reader.item()? else { return Err(Malformed::Shape) };
+    if tag.len() > NAME_BYTES_MAX {
+        return Err(Malformed::TooLong);
+    }
     let tag = String::from_utf8_lossy(tag).into_owned();
     let events = reader.clone();
     let (first, is_message) =
@@ -89,8 +131,8 @@ pub fn read(message: &Bytes, unpacked_bytes_max: usize) -> Result<Option<Chunk>,
     let places = if is_message { 3 } else { 2 };
     let option = if length > places { Options::read(message, reader)? } else { Options::default() };
     let entries = match events.clone().item()? {
-        _ if is_message => vec![Entry { raw: message.clone(), claimed: time(first), problem: None }],
-        Item::Array(_) => listed(message, events)?,
+        _ if is_message => Entries::one(message.clone(), time(first), None),
+        Item::Array(_) => listed(message, first)?,
         Item::Binary(packed) | Item::Text(packed) => of_packed(&message.slice_ref(packed), &option, unpacked_bytes_max),
         _ => return Err(Malformed::Shape),
     };
@@ -112,6 +154,7 @@ impl Options {
             let key = reader.value()?;
             let value = reader.value()?;
             match Reader::new(key).item()? {
+                Item::Text(b"chunk") if value.len() > NAME_BYTES_MAX => return Err(Malformed::TooLong),
                 Item::Text(b"chunk") if value != [0xc0] => found.chunk = Some(message.slice_ref(value)),
                 Item::Text(b"compressed") => {
                     if let Item::Text(name) | Item::Binary(name) = Reader::new(value).item()? {
@@ -125,48 +168,29 @@ impl Options {
     }
 }
 
-fn listed(message: &Bytes, mut reader: Reader<'_>) -> Result<Vec<Entry>, Malformed> {
-    let Item::Array(count) = reader.item()? else { return Err(Malformed::Shape) };
-    (0..count).map(|_| Ok(entry(message.slice_ref(reader.value()?)))).collect()
+/// The events of an array.
+fn listed(message: &Bytes, array: &[u8]) -> Result<Entries, Malformed> {
+    let mut inside = Reader::new(array);
+    inside.item()?;
+    Ok(Entries { rest: message.slice_ref(inside.rest()), cut: CutBy::Value })
 }
 
-/// The events of a packed chunk. What cannot be unpacked, or breaks off, is an event of its own with its problem.
-fn of_packed(packed: &Bytes, option: &Options, unpacked_bytes_max: usize) -> Vec<Entry> {
-    let odd = |raw: &Bytes, problem| Entry { raw: raw.clone(), claimed: None, problem: Some(problem) };
-    let entries = match unpack(packed, option.compressed.as_deref(), unpacked_bytes_max) {
-        Ok(entries) => entries,
-        Err(problem) => return vec![odd(packed, problem)],
-    };
-    let mut reader = Reader::new(&entries);
-    let mut out = Vec::new();
-    while !reader.rest().is_empty() {
-        match reader.value() {
-            Ok(value) => out.push(entry(entries.slice_ref(value))),
-            Err(_) => {
-                out.push(odd(&entries.slice_ref(reader.rest()), "entry_incomplete"));
-                break;
-            }
-        }
+/// The events of a packed chunk. What cannot be unpacked is an event of its own with its problem.
+fn of_packed(packed: &Bytes, option: &Options, unpacked_bytes_max: usize) -> Entries {
+    match unpack(packed, option.compressed.as_deref(), unpacked_bytes_max) {
+        Ok(rest) => Entries { rest, cut: CutBy::Value },
+        Err(problem) => Entries::one(packed.clone(), None, Some(problem)),
     }
-    out
 }
 
 fn unpack(packed: &Bytes, compressed: Option<&[u8]>, bytes_max: usize) -> Result<Bytes, &'static str> {
-    let limit = bytes_max as u64 + 1;
-    let mut out = Vec::new();
-    let read = match compressed {
+    let packing = match compressed {
         None | Some(b"text" | b"") => return Ok(packed.clone()),
-        Some(b"gzip") => flate2::read::MultiGzDecoder::new(&packed[..]).take(limit).read_to_end(&mut out),
-        Some(b"zstd") => {
-            zstd::stream::read::Decoder::new(&packed[..]).and_then(|decoder| decoder.take(limit).read_to_end(&mut out))
-        }
+        Some(b"gzip") => Packing::Gzip,
+        Some(b"zstd") => Packing::Zstd,
         Some(_) => return Err("packing_unknown"),
     };
-    match read {
-        Err(_) => Err("packed_damaged"),
-        Ok(_) if out.len() > bytes_max => Err("packed_too_large"),
-        Ok(_) => Ok(out.into()),
-    }
+    packing.unpack(packed, bytes_max).map_err(|error| error.name())
 }
 
 /// An event of a chunk: `[time, record]`, or `[[time, metadata], record]` as newer clients have it.
@@ -196,6 +220,9 @@ fn time(value: &[u8]) -> Option<EventTime> {
         _ => None,
     }
 }
+
+/// Tags and ids are names of some bytes: they are repeated, in envelopes and answers.
+const NAME_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -227,21 +254,23 @@ mod tests {
         ] {
             let chunk = read(&message, 1000).unwrap().unwrap();
             assert_eq!((&*chunk.tag, chunk.is_message, chunk.id.as_deref()), ("app", false, Some(&b"\xa2id"[..])));
-            assert_eq!((chunk.entries.len(), &chunk.entries[0].raw[..], chunk.entries[0].problem), (1, ENTRY, None));
-            let at = chunk.entries[0].claimed.map(|time| time.at.to_string());
+            let entries: Vec<Entry> = chunk.entries.collect();
+            assert_eq!((entries.len(), &entries[0].raw[..], entries[0].problem), (1, ENTRY, None));
+            let at = entries[0].claimed.map(|time| time.at.to_string());
             assert_eq!(at.as_deref(), Some("2026-01-05T09:07:08.123456Z"));
         }
         let message = Bytes::from([&b"\x94\xa3app"[..], &ENTRY[1..], &option[..]].concat());
         let chunk = read(&message, 1000).unwrap().unwrap();
-        assert_eq!((chunk.is_message, &chunk.entries[0].raw, chunk.id.as_deref()), (true, &message, Some(&b"\xa2id"[..])));
-        assert!(chunk.entries[0].claimed.is_some());
+        let entries: Vec<Entry> = chunk.entries.collect();
+        assert_eq!((chunk.is_message, &entries[0].raw, chunk.id.as_deref()), (true, &message, Some(&b"\xa2id"[..])));
+        assert!(entries.len() == 1 && entries[0].claimed.is_some());
         assert_eq!(read(&Bytes::from_static(b"\xc0"), 10), Ok(None));
     }
 
     #[test]
     fn what_is_wrong_in_a_chunk_is_kept_and_named() {
         let problems = |message: Bytes| -> Vec<_> {
-            read(&message, 1000).unwrap().unwrap().entries.into_iter().map(|entry| (entry.raw.to_vec(), entry.problem)).collect()
+            read(&message, 1000).unwrap().unwrap().entries.map(|entry| (entry.raw.to_vec(), entry.problem)).collect()
         };
         assert_eq!(
             problems(tagged(b"\x92\x01\x92\x01\x80", b"")),
@@ -260,16 +289,23 @@ mod tests {
         for message in [&b"\x01"[..], b"\x91\xa1a", b"\x92\x01\x90", b"\x92\xa1a\x01", b"\x92\xa1a\x80", b"\x93\xa1a\xc0\x80"] {
             assert_eq!(read(&Bytes::copy_from_slice(message), 10), Err(Malformed::Shape), "{message:?}");
         }
+        let long = [&b"\xda\x10\x01"[..], &[b'x'; 4097]].concat();
+        for message in [[&b"\x92"[..], &long, b"\x90"].concat(), [&b"\x93\xa1a\x90\x81\xa5chunk"[..], &long].concat()] {
+            assert_eq!(read(&message.into(), 10), Err(Malformed::TooLong));
+        }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(message in proptest::collection::vec(prop_oneof![0x80..0xc4_u8, any::<u8>()], 0..80), at in 0_usize..40, byte: u8) {
-            let _ = read(&Bytes::from(message), 100);
+            let _ = read(&Bytes::from(message), 100).map(|chunk| chunk.map(|chunk| chunk.entries.count()));
             let mut whole = tagged(&[b"\x91", ENTRY].concat(), b"\x81\xa5chunk\xa2id").to_vec();
             let at = at % whole.len();
             whole[at] = byte;
-            let _ = read(&Bytes::from(whole), 100);
+            let length = whole.len();
+            if let Ok(Some(chunk)) = read(&Bytes::from(whole), 100) {
+                prop_assert!(chunk.entries.map(|entry| entry.raw.len()).sum::<usize>() <= length);
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ pub struct Chunks<P> {
     begun: VecDeque<(Instant, (P, [u8; 8]))>,
     /// How many messages and bytes of a sender are open.
     shares: HashMap<P, (usize, usize)>,
+    /// Bytes of memory that are open in all.
     bytes: usize,
 }
 
@@ -24,6 +25,7 @@ pub struct Chunks<P> {
 struct Parts {
     parts: Vec<Option<Bytes>>,
     missing: usize,
+    /// Of the parts that have come, and the places of all.
     bytes: usize,
     since: Instant,
 }
@@ -62,7 +64,7 @@ impl<P: Copy + Eq + Hash> Chunks<P> {
         }
         let key = (peer, id);
         if !self.open.contains_key(&key) {
-            if let Some(reason) = self.lacks_room(peer, part.len()) {
+            if let Some(reason) = self.lacks_room(peer, part.len() + count * PLACE_BYTES) {
                 return Whole::Refused(reason);
             }
             self.begin(key, count, now);
@@ -92,13 +94,20 @@ impl<P: Copy + Eq + Hash> Chunks<P> {
         if messages >= MESSAGES_PER_PEER_MAX || of_peer + bytes > BYTES_PER_PEER_MAX {
             return Some("chunks_too_many_of_peer");
         }
-        (self.begun.len() >= MESSAGES_MAX || self.bytes + bytes > BYTES_MAX).then_some("chunks_too_many")
+        (self.open.len() >= MESSAGES_MAX || self.bytes + bytes > BYTES_MAX).then_some("chunks_too_many")
     }
 
     fn begin(&mut self, key: (P, [u8; 8]), count: usize, now: Instant) {
-        self.open.insert(key, Parts { parts: vec![None; count], missing: count, bytes: 0, since: now });
+        if self.begun.len() >= 2 * MESSAGES_MAX {
+            // Most are whole by now: at least half go, so that this is seldom done.
+            self.begun.retain(|(since, key)| self.open.get(key).is_some_and(|parts| parts.since == *since));
+        }
+        let bytes = count * PLACE_BYTES;
+        self.open.insert(key, Parts { parts: vec![None; count], missing: count, bytes, since: now });
         self.begun.push_back((now, key));
-        self.shares.entry(key.0).or_default().0 += 1;
+        let share = self.shares.entry(key.0).or_default();
+        *share = (share.0 + 1, share.1 + bytes);
+        self.bytes += bytes;
     }
 
     fn add(&mut self, key: (P, [u8; 8]), number: usize, count: usize, part: Bytes) -> Whole {
@@ -146,7 +155,9 @@ const HEAD_BYTES: usize = 12;
 const CHUNKS_MAX: usize = 128;
 /// As the format has it: what is not whole by then will not be.
 const PATIENCE: Duration = Duration::from_secs(5);
-const MESSAGES_MAX: usize = 65_536;
+/// What the place of a part takes, whether it has come or not.
+const PLACE_BYTES: usize = size_of::<Option<Bytes>>();
+const MESSAGES_MAX: usize = 32_768;
 const MESSAGES_PER_PEER_MAX: usize = 1024;
 const BYTES_MAX: usize = 64 << 20;
 const BYTES_PER_PEER_MAX: usize = 16 << 20;
@@ -203,6 +214,22 @@ mod tests {
         assert_eq!(chunks.expire(start + PATIENCE), [(1, MESSAGES_PER_PEER_MAX as u64)]);
         assert_eq!(chunks.take(2, chunk(1, 1, 2, b"b"), start + PATIENCE), Whole::Message(Bytes::from_static(b"ab")));
         assert_eq!((chunks.expire(start + 2 * PATIENCE).len(), chunks.bytes, chunks.shares.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_byte_of_many_parts_counts_with_its_places_and_finished_messages_do_not() {
+        let (mut chunks, now) = (Chunks::default(), Instant::now());
+        let mut taken = 0_usize;
+        for sender in 0..17_000_u32 {
+            taken += usize::from(chunks.take(sender, chunk(1, 0, 128, b"x"), now) == Whole::NotYet);
+        }
+        assert!(taken > 10_000 && taken * 128 * PLACE_BYTES <= BYTES_MAX && chunks.bytes <= BYTES_MAX, "{taken}");
+        let mut chunks = Chunks::default();
+        for sender in 0..2 * MESSAGES_MAX + 100 {
+            assert_eq!(chunks.take(sender, chunk(1, 0, 2, b"a"), now), Whole::NotYet);
+            assert!(matches!(chunks.take(sender, chunk(1, 1, 2, b"b"), now), Whole::Message(_)));
+        }
+        assert!(chunks.begun.len() <= 2 * MESSAGES_MAX && chunks.bytes == 0, "{}", chunks.begun.len());
     }
 
     proptest! {

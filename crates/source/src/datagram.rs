@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{Arrival, Error, Intake, ListenerCount, Place, Running};
+use crate::{Arrival, Error, Intake, ListenerCount, Place, Running, stream::BATCH_BYTES_MAX};
 
 /// What makes records of datagrams.
 pub(crate) trait Datagrams: Send + 'static {
@@ -71,9 +71,11 @@ async fn receive<D: Datagrams>(
             match socket.try_recv_from(&mut buffer) {
                 Ok((0, peer)) => intake.counters.source(&names.of(peer.ip())).problem("empty_datagram", 1),
                 Ok((length, peer)) => {
-                    bytes += length;
                     let raw = Bytes::copy_from_slice(&buffer[..length]);
-                    batch.extend(cutter.take(raw, peer.ip(), names.of(peer.ip()), &intake));
+                    let arrival = cutter.take(raw, peer.ip(), names.of(peer.ip()), &intake);
+                    // A small datagram may have been a large message, packed.
+                    bytes += arrival.as_ref().map_or(length, |arrival| arrival.raw.len().max(length));
+                    batch.extend(arrival);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // An ICMP answer to something; the socket goes on.
@@ -90,19 +92,21 @@ async fn receive<D: Datagrams>(
             }
             while under_way.try_join_next().is_some() {}
         }
-        if datagrams == BATCH_DATAGRAMS_MAX || bytes >= BATCH_BYTES_MAX {
-            continue;
-        }
-        if stopping {
+        let more = datagrams == BATCH_DATAGRAMS_MAX || bytes >= BATCH_BYTES_MAX;
+        if stopping && !more {
             break;
         }
         tokio::select! {
-            _ = socket.readable() => {}
+            biased;
+            // First, so that it comes in time however much else does.
             _ = tick.tick() => {
                 drops.count(&count);
                 cutter.tick(&intake);
             }
-            _ = stop.changed() => {}
+            // Others on this thread have their turn, also while datagrams come without a pause.
+            () = tokio::task::yield_now(), if more => {}
+            _ = socket.readable(), if !more => {}
+            _ = stop.changed(), if !more => {}
         }
     }
     drops.count(&count);
@@ -167,7 +171,6 @@ const DRAIN: Duration = Duration::from_secs(2);
 const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
 const DATAGRAM_BYTES_MAX: usize = 65_536;
 const BATCH_DATAGRAMS_MAX: usize = 4096;
-const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Batches of datagrams waiting to be durable; more are left to the socket's buffer.
 const BATCHES_UNDER_WAY: usize = 4;
 

@@ -45,8 +45,8 @@ pub struct Entries {
 enum State {
     /// Where a field or the empty line begins.
     Field,
-    /// In the value of a text field that began there.
-    Text { start: usize },
+    /// In the value of a text field that began there; `None` if the start is in an earlier piece.
+    Text { start: Option<usize> },
     /// At the length of a binary field.
     Size,
     /// In a binary field of which so much is still to come.
@@ -114,18 +114,18 @@ impl Entries {
         let Some(end) = memchr::memchr2(b'=', b'\n', near) else {
             return if near.len() > NAME_BYTES_MAX { Err(ExportError::Name) } else { Ok(Step::More) };
         };
-        self.state = if near[end] == b'=' { State::Text { start: self.at } } else { State::Size };
+        self.state = if near[end] == b'=' { State::Text { start: Some(self.at) } } else { State::Size };
         self.at += end + 1;
         Ok(Step::On)
     }
 
-    fn text(&mut self, start: usize) -> Step {
+    fn text(&mut self, start: Option<usize>) -> Step {
         let Some(length) = memchr::memchr(b'\n', &self.buffer[self.at..]) else {
             self.at = self.buffer.len();
             return Step::More;
         };
-        let line = &self.buffer[start..self.at + length];
-        if let Some(time) = line.strip_prefix(b"__REALTIME_TIMESTAMP=") {
+        let line = start.and_then(|start| self.buffer.get(start..self.at + length));
+        if let Some(time) = line.and_then(|line| line.strip_prefix(b"__REALTIME_TIMESTAMP=")) {
             self.claimed = moment::microseconds(time);
         }
         self.at += length + 1;
@@ -169,8 +169,7 @@ impl Entries {
         let raw = self.buffer.split_to(self.entry_bytes_max).freeze();
         self.at -= self.entry_bytes_max;
         if let State::Text { start } = &mut self.state {
-            // Behind the start of the buffer: what is left of the line is not read as a field.
-            *start = start.saturating_sub(self.entry_bytes_max);
+            *start = start.and_then(|start| start.checked_sub(self.entry_bytes_max));
         }
         self.cut = true;
         Entry { raw, claimed: self.claimed, problem: Some(OVERSIZE) }

@@ -14,7 +14,8 @@ use crate::{
     chunk::{self, Chunk, Malformed},
     lines::Cut,
     msgpack::{self, Extent, Item, Reader},
-    stream::{self, Heard, Link},
+    pace::Pace,
+    stream::{self, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Heard, Link},
 };
 
 /// What a Forward listener needs beside its limits.
@@ -51,7 +52,7 @@ pub async fn serve_forward(
     let common = Arc::new(Common {
         options,
         large: Arc::new(Semaphore::new((LARGE_BYTES_MAX / limits.message_bytes_max.max(1)).max(2))),
-        unpacking: Semaphore::new(2),
+        unpacking: Arc::new(Semaphore::new(2)),
     });
     stream::serve(place, intake, limits, stop, move |link| run(link, common.clone())).await
 }
@@ -62,11 +63,11 @@ struct Common {
     /// Each connection in the middle of a large message holds one.
     large: Arc<Semaphore>,
     /// Unpacking takes a core and memory: two at a time.
-    unpacking: Semaphore,
+    unpacking: Arc<Semaphore>,
 }
 
 async fn run(link: Link, common: Arc<Common>) {
-    let mut session = Session { link, common, buffer: BytesMut::new(), extent: Extent::default(), room: None, is_known: false };
+    let mut session = Session { link, common, buffer: BytesMut::new(), extent: Extent::default(), place: None, is_known: false };
     if let Err(reason) = session.talk().await {
         session.link.intake.counters.source(&session.link.peer.source("forward")).problem(reason, 1);
     }
@@ -78,7 +79,8 @@ struct Session {
     common: Arc<Common>,
     buffer: BytesMut,
     extent: Extent,
-    room: Option<OwnedSemaphorePermit>,
+    /// One of the places for large messages, and since when.
+    place: Option<(OwnedSemaphorePermit, Pace)>,
     /// Whether the client has shown that it knows the shared key.
     is_known: bool,
 }
@@ -89,6 +91,16 @@ struct Round {
     batch: Vec<Arrival>,
     /// Acknowledgements, in order.
     acks: Vec<u8>,
+    /// Somebody waits to hear that the batch is kept.
+    is_awaited: bool,
+    /// Held while what was unpacked is in memory.
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Round {
+    fn is_full(&self) -> bool {
+        self.batch.len() >= BATCH_RECORDS_MAX || self.turn.is_some()
+    }
 }
 
 impl Session {
@@ -114,14 +126,26 @@ impl Session {
         }
     }
 
-    /// Waits for bytes. A message that grows large takes one of a bounded number of places first.
+    /// Waits for bytes. A message that grows large takes one of a bounded number of places first, and has to come on at a pace then.
     async fn hear(&mut self) -> Result<Heard, &'static str> {
-        let bytes_max = if self.buffer.len() < BATCH_BYTES_MAX { BATCH_BYTES_MAX } else { self.bytes_max() };
-        if self.buffer.len() >= BATCH_BYTES_MAX && self.room.is_none() {
-            let waiting = tokio::time::timeout(ROOM_PATIENCE, self.common.large.clone().acquire_owned()).await;
-            self.room = Some(waiting.ok().and_then(Result::ok).ok_or("too_many_large_messages")?);
+        if self.buffer.len() < BATCH_BYTES_MAX {
+            return Ok(self.link.hear(&mut self.buffer, BATCH_BYTES_MAX).await);
         }
-        Ok(self.link.hear(&mut self.buffer, bytes_max).await)
+        let place = match self.place.take() {
+            Some(place) => place,
+            None => {
+                let waiting = tokio::time::timeout(PLACE_PATIENCE, self.common.large.clone().acquire_owned()).await;
+                (waiting.ok().and_then(Result::ok).ok_or("too_many_large_messages")?, self.pace())
+            }
+        };
+        let (until, bytes_max) = (place.1.until(self.buffer.len()), self.bytes_max());
+        self.place = Some(place);
+        let hearing = self.link.hear(&mut self.buffer, bytes_max);
+        tokio::time::timeout_at(until, hearing).await.map_err(|_| "large_message_slow")
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::begin(LARGE_PATIENCE.min(self.link.limits.idle), self.buffer.len())
     }
 
     fn bytes_max(&self) -> usize {
@@ -135,28 +159,26 @@ impl Session {
         let Some(end) = found.map_err(|error| Malformed::from(error).name())? else { return Ok(None) };
         self.extent = Extent::default();
         let message = self.buffer.split_to(end).freeze();
-        if self.buffer.len() < BATCH_BYTES_MAX {
-            self.room = None;
-        }
+        let place = self.place.take().filter(|_| self.buffer.len() >= BATCH_BYTES_MAX);
+        // The next one has its own time.
+        self.place = place.map(|(place, _)| (place, self.pace()));
         Ok(Some(message))
     }
 
     /// Keeps whole messages and acknowledges those that ask for it.
     async fn keep_what_is_there(&mut self) -> Result<(), &'static str> {
         loop {
-            let mut round = Round::default();
-            let mut broken = Ok(());
-            while round.batch.len() < BATCH_RECORDS_MAX && broken.is_ok() {
-                match self.message() {
-                    Ok(Some(message)) => broken = self.take(message, &mut round).await,
-                    Ok(None) => break,
-                    Err(reason) => broken = Err(reason),
-                }
+            let (mut round, mut ends) = (Round::default(), Ok(false));
+            while !round.is_full() && ends == Ok(false) {
+                ends = match self.message() {
+                    Ok(Some(message)) => self.take(message, &mut round).await.map(|()| false),
+                    Ok(None) => Ok(true),
+                    Err(reason) => Err(reason),
+                };
             }
-            let whole = round.batch.len() < BATCH_RECORDS_MAX;
+            // What came before something that is wrong is kept all the same.
             self.keep(round).await?;
-            broken?;
-            if whole {
+            if ends? {
                 return Ok(());
             }
         }
@@ -165,9 +187,9 @@ impl Session {
     async fn keep(&mut self, round: Round) -> Result<(), &'static str> {
         if !round.batch.is_empty() {
             let stop = self.link.stop.clone();
-            let kept = match round.acks.is_empty() {
-                true => self.link.intake.keep_stubbornly(round.batch, stop).await,
-                false => self.link.intake.keep_in_time(round.batch, stop).await.is_ok(),
+            let kept = match round.is_awaited {
+                false => self.link.intake.keep_stubbornly(round.batch, stop).await,
+                true => self.link.intake.keep_in_time(round.batch, stop).await.is_ok(),
             };
             if !kept {
                 return Err("closed_unkept");
@@ -176,8 +198,10 @@ impl Session {
         if round.acks.is_empty() || self.link.say(&round.acks).await { Ok(()) } else { Err("answer_not_taken") }
     }
 
-    async fn take(&self, message: Bytes, round: &mut Round) -> Result<(), &'static str> {
-        let Some(chunk) = self.read(message).await.map_err(Malformed::name)? else { return Ok(()) };
+    /// Adds a message's events to the round. Of one with very many, most are kept on the way, and it is acknowledged after the last.
+    async fn take(&mut self, message: Bytes, round: &mut Round) -> Result<(), &'static str> {
+        let (read, turn) = self.read(message).await;
+        let Some(chunk) = read.map_err(Malformed::name)? else { return Ok(()) };
         let source = source_name(&chunk.tag);
         let count = self.link.intake.counters.source(&source);
         let claims = self.claims(&chunk);
@@ -193,23 +217,29 @@ impl Session {
                 let arrival = Arrival::new(raw, source.clone(), Transport::FluentForward);
                 round.batch.push(Arrival { claimed: entry.claimed, claims: claims.clone(), ..arrival });
             }
+            round.is_awaited |= chunk.id.is_some();
+            if round.is_full() {
+                self.keep(std::mem::take(round)).await?;
+            }
         }
         if let Some(id) = chunk.id {
             round.acks.extend_from_slice(b"\x81\xa3ack");
             round.acks.extend_from_slice(&id);
         }
+        round.turn = turn;
         Ok(())
     }
 
-    /// Reads a message; a large one, and one that may have to be unpacked, away from the threads that serve connections.
-    async fn read(&self, message: Bytes) -> Result<Option<Chunk>, Malformed> {
+    /// Reads a message; a large one, and one that may have to be unpacked, away from the threads that serve connections. Those are in
+    /// memory two at a time, for as long as the turn is held.
+    async fn read(&self, message: Bytes) -> (Result<Option<Chunk>, Malformed>, Option<OwnedSemaphorePermit>) {
         let max = UNPACKED_BYTES_MAX;
         if message.len() < INLINE_BYTES_MAX && memchr::memmem::find(&message, b"compressed").is_none() {
-            return chunk::read(&message, max);
+            return (chunk::read(&message, max), None);
         }
-        let _turn = self.common.unpacking.acquire().await;
+        let turn = self.common.unpacking.clone().acquire_owned().await.ok();
         let reading = tokio::task::spawn_blocking(move || chunk::read(&message, max));
-        reading.await.unwrap_or(Err(Malformed::Shape))
+        (reading.await.unwrap_or(Err(Malformed::Shape)), turn)
     }
 
     /// A message of its own says its tag itself.
@@ -310,13 +340,13 @@ fn source_name(tag: &str) -> Arc<str> {
 }
 
 const SERVER_NAME: &str = "reeve";
-const BATCH_BYTES_MAX: usize = 1 << 20;
-const BATCH_RECORDS_MAX: usize = 4096;
 const INLINE_BYTES_MAX: usize = 256 << 10;
 const GREETING_BYTES_MAX: usize = 16 << 10;
 const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 /// Messages of more than a batch that arrive at the same time, together.
 const LARGE_BYTES_MAX: usize = 192 << 20;
-const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+const PLACE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long one may take however little of it comes.
+const LARGE_PATIENCE: Duration = Duration::from_secs(60);
 /// A chunk unpacked.
 const UNPACKED_BYTES_MAX: usize = 64 << 20;

@@ -96,7 +96,7 @@ impl Drop for Pass {
     }
 }
 
-/// A listener for axum whose connections come through the door and are cut when silent for too long.
+/// A listener for axum whose connections come through the door and are cut when silent for too long, or too slow with a request's head.
 pub(crate) struct GatedListener {
     pub(crate) door: Door,
     pub(crate) idle: Duration,
@@ -109,7 +109,18 @@ impl axum::serve::Listener for GatedListener {
     async fn accept(&mut self) -> (GatedStream, Peer) {
         let Entered { wire, peer, pass } = self.door.next().await;
         let silence = Box::pin(tokio::time::sleep(self.idle));
-        (GatedStream { wire, idle: self.idle, silence, unanswered: false, has_ended: false, _pass: pass }, peer)
+        (
+            GatedStream {
+                wire,
+                idle: self.idle,
+                silence,
+                unanswered: false,
+                head: Head::default(),
+                has_ended: false,
+                _pass: pass,
+            },
+            peer,
+        )
     }
 
     fn local_addr(&self) -> io::Result<Peer> {
@@ -130,11 +141,57 @@ pub(crate) struct GatedStream {
     silence: Pin<Box<Sleep>>,
     /// Something was read since anything was written.
     unanswered: bool,
+    head: Head,
     has_ended: bool,
     _pass: Pass,
 }
 
+/// Looks for the end of a request's head: one that comes a byte at a time is not waited for as long as its client likes.
+#[derive(Default)]
+struct Head {
+    /// By when it has to be whole; `None` between requests and in bodies.
+    until: Option<Instant>,
+    /// Something other than line breaks has come of it.
+    has_text: bool,
+    /// Something other than a line break has come of its last line.
+    in_line: bool,
+}
+
+impl Head {
+    fn read(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.until.is_none() {
+                return;
+            }
+            match byte {
+                b'\n' if self.has_text && !self.in_line => self.until = None,
+                b'\n' => self.in_line = false,
+                b'\r' => {}
+                _ => (self.has_text, self.in_line) = (true, true),
+            }
+        }
+    }
+}
+
 impl GatedStream {
+    /// Notes what was read: until when more of it has to come, or that it is too late.
+    fn heard(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let now = Instant::now();
+        if !std::mem::replace(&mut self.unanswered, true) {
+            self.head = Head { until: Some(now + HEAD_PATIENCE.min(self.idle)), ..Head::default() };
+        }
+        self.head.read(bytes);
+        let idle = now + self.idle;
+        let until = self.head.until.map_or(idle, |until| until.min(idle));
+        self.silence.as_mut().reset(until);
+        if until < now { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+
+    /// Notes what is being written. To say that a body may come is no answer.
+    fn says(&mut self, bytes: &[u8]) {
+        self.unanswered &= bytes.starts_with(b"HTTP/1.1 100 ");
+    }
+
     /// Some clients close as soon as they have sent, without a look at the answer. What they sent is to be kept all the same, so
     /// their end is told only when it was answered, or after a while.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -148,6 +205,8 @@ impl GatedStream {
     }
 }
 
+/// How long the head of a request may take.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a request of a client that is gone may take.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -156,11 +215,10 @@ impl AsyncRead for GatedStream {
         let before = buffer.filled().len();
         match Pin::new(&mut self.wire).poll_read(cx, buffer) {
             Poll::Ready(Ok(())) if buffer.filled().len() == before && buffer.remaining() > 0 => self.poll_end(cx),
+            // Over TLS without a farewell. Where a request ends, the request says.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => self.poll_end(cx),
             Poll::Ready(result) => {
-                self.unanswered = true;
-                let until = Instant::now() + self.idle;
-                self.silence.as_mut().reset(until);
-                Poll::Ready(result)
+                Poll::Ready(result.and_then(|()| self.heard(buffer.filled().get(before..).unwrap_or_default())))
             }
             Poll::Pending => match self.silence.as_mut().poll(cx) {
                 Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
@@ -172,7 +230,7 @@ impl AsyncRead for GatedStream {
 
 impl AsyncWrite for GatedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.unanswered = false;
+        self.says(bytes);
         Pin::new(&mut self.wire).poll_write(cx, bytes)
     }
 
@@ -185,11 +243,28 @@ impl AsyncWrite for GatedStream {
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.unanswered = false;
+        self.says(bytes.iter().find(|part| !part.is_empty()).map_or(&[], |part| part));
         Pin::new(&mut self.wire).poll_write_vectored(cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.wire.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_with_its_empty_line() {
+        let whole = b"\r\n\r\nPOST / HTTP/1.1\r\nhost: x\r\n\r\n";
+        for step in [1, 3, 100] {
+            let mut head = Head { until: Some(Instant::now()), ..Head::default() };
+            for (nth, part) in whole.chunks(step).enumerate() {
+                head.read(part);
+                assert_eq!(head.until.is_none(), (nth + 1) * step >= whole.len(), "{step} {nth}");
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! GELF: datagrams in chunks, streams of messages that end with NUL, and HTTP. A record is one message, unpacked.
-use std::{borrow::Cow, io::Read as _, net::IpAddr, sync::Arc, time::Instant};
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
@@ -18,10 +18,11 @@ use crate::{
     chunks::{Chunks, Whole},
     datagram::{self, Datagrams},
     framing::{Framer, Message},
-    http::{Api, Refusal, Shared},
+    http::{Api, RECORDS_MAX, Refusal, Shared},
     lines::Cut,
     moment,
-    stream::{self, Heard, Link, Peer},
+    packing::Packing,
+    stream::{self, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Heard, Link, Peer},
 };
 
 /// Opens a GELF listener for datagrams: whole, or in chunks that are put together again; plain, zlib or gzip, told by their bytes. A message
@@ -94,13 +95,25 @@ async fn run(mut link: Link) {
         if let Heard::Broken(reason) = heard {
             link.intake.counters.source(&source).problem(reason, 1);
         }
-        let mut batch: Vec<Arrival> =
-            std::iter::from_fn(|| framer.next()).map(|message| taken(&link, message, &source)).collect();
         let ends = heard != Heard::Bytes;
-        if ends {
-            batch.extend(framer.finish().map(|message| taken(&link, message, &source)));
+        loop {
+            let mut batch = Vec::new();
+            while batch.len() < BATCH_RECORDS_MAX
+                && let Some(message) = framer.next()
+            {
+                batch.push(taken(&link, message, &source));
+            }
+            if ends && batch.len() < BATCH_RECORDS_MAX {
+                batch.extend(framer.finish().map(|message| taken(&link, message, &source)));
+            }
+            if batch.is_empty() {
+                break;
+            }
+            if !link.intake.keep_stubbornly(batch, link.stop.clone()).await {
+                return link.close().await;
+            }
         }
-        if !(batch.is_empty() || link.intake.keep_stubbornly(batch, link.stop.clone()).await) || ends {
+        if ends {
             return link.close().await;
         }
     }
@@ -123,13 +136,15 @@ pub(crate) async fn answer(shared: &Shared, peer: &Peer, request: Request) -> Re
 }
 
 async fn take(shared: &Shared, peer: &Peer, headers: &axum::http::HeaderMap, body: Body) -> Result<(), Refusal> {
-    let (body, room) = shared.body(headers, body).await?;
-    // Some clients pack without saying so.
-    let body = unpack(&body, shared.limits.body_bytes_max).map_err(|problem| Refusal::Encoding(problem.to_owned()))?;
+    let (body, room) = shared.body_by_its_bytes(headers, body).await?;
     let source = peer.source(Messages::WAY);
     let count = shared.intake.counters.source(&source);
     let mut batch = Vec::new();
-    for message in messages(&body) {
+    let messages = messages(&body, RECORDS_MAX);
+    if messages.len() > RECORDS_MAX {
+        return Err(Refusal::TooManyRecords);
+    }
+    for message in messages {
         let cut = Cut::of(message, shared.limits.record_bytes_max);
         if cut.oversize > 0 {
             count.problem("oversize_split", cut.oversize);
@@ -139,14 +154,12 @@ async fn take(shared: &Shared, peer: &Peer, headers: &axum::http::HeaderMap, bod
     if batch.is_empty() {
         return Err(Refusal::Malformed("the body is empty".to_owned()));
     }
-    shared.intake.keep(batch).await.map_err(Refusal::Keep)?;
-    drop(room);
-    Ok(())
+    shared.keep(batch, room).await.map(drop)
 }
 
-/// The JSON values that a body is made of; the whole body if it is not JSON.
-fn messages(body: &Bytes) -> Vec<Bytes> {
-    let values = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>();
+/// The JSON values that a body is made of, or one more than `max` of them; the whole body if it is not JSON.
+fn messages(body: &Bytes, max: usize) -> Vec<Bytes> {
+    let values = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>().take(max + 1);
     let values: Result<Vec<Bytes>, _> = values.map(|value| value.map(|value| body.slice_ref(value.get().as_bytes()))).collect();
     values.unwrap_or_else(|_| vec![body.clone()])
 }
@@ -173,23 +186,11 @@ fn claimed(message: &[u8]) -> Option<EventTime> {
 /// # Errors
 /// `packed_damaged`, or `packed_too_large` if it has more than `bytes_max` when unpacked.
 pub fn unpack(message: &Bytes, bytes_max: usize) -> Result<Bytes, &'static str> {
-    let limit = bytes_max as u64 + 1;
-    let mut out = Vec::new();
-    let read = match &message[..] {
-        [0x1f, 0x8b, ..] => flate2::read::MultiGzDecoder::new(&message[..]).take(limit).read_to_end(&mut out),
-        [first, second, ..] if first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)).is_multiple_of(31) => {
-            flate2::read::ZlibDecoder::new(&message[..]).take(limit).read_to_end(&mut out)
-        }
-        _ => return Ok(message.clone()),
-    };
-    match read {
-        Err(_) => Err("packed_damaged"),
-        Ok(_) if out.len() > bytes_max => Err("packed_too_large"),
-        Ok(_) => Ok(out.into()),
+    match Packing::of(message) {
+        Some(packing) => packing.unpack(message, bytes_max).map_err(|error| error.name()),
+        None => Ok(message.clone()),
     }
 }
-
-const BATCH_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -199,11 +200,12 @@ mod tests {
     fn messages_of_a_body_and_their_times() {
         let body =
             Bytes::from_static(b"{\"a\":1,\"timestamp\":1767604364.5}\n{\"timestamp\":\"1767604364.5\"} {\"timestamp\":{}}");
-        let got = messages(&body);
+        let got = messages(&body, 10);
         assert_eq!(&got[0][..], b"{\"a\":1,\"timestamp\":1767604364.5}");
         let times: Vec<_> = got.iter().map(|message| claimed(message).map(|time| time.at.as_millisecond())).collect();
         assert_eq!(times, [Some(1_767_604_364_500), Some(1_767_604_364_500), None]);
-        assert_eq!(messages(&Bytes::from_static(b"{\"a\":1} and text")).len(), 1);
+        assert_eq!(messages(&Bytes::from_static(b"{\"a\":1} and text"), 10).len(), 1);
+        assert_eq!(messages(&Bytes::from_static(b"1 2 3 4 5"), 2).len(), 3);
     }
 
     #[test]

@@ -45,18 +45,22 @@ impl Fault {
             11 => "hec_invalid_channel",
             12 => "hec_event_required",
             13 => "hec_event_blank",
+            27 => "too_many_records",
             _ => "hec_invalid_format",
         }
     }
 }
 
-/// The event objects of a body. All of them are right, or none is taken.
+/// The event objects of a body, at most `events_max`. All of them are right, or none is taken.
 ///
 /// # Errors
-/// [`Fault`] with the number of the first event that is wrong.
-pub fn events(body: &Bytes) -> Result<Vec<Event>, Fault> {
+/// [`Fault`] with the number of the first event that is wrong, or one too many.
+pub fn events(body: &Bytes, events_max: usize) -> Result<Vec<Event>, Fault> {
     let mut out = Vec::new();
     for value in serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>() {
+        if out.len() == events_max {
+            return Err(Fault::new(413, 27, "Request entity too large"));
+        }
         let wrong = |(code, text)| Fault { status: 400, code, text, event: Some(out.len()) };
         let value = value.map_err(|_| wrong(FORMAT))?;
         let event = event(body, value).map_err(wrong)?;
@@ -94,7 +98,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<Vec<Event>, Fault> {
-        events(&Bytes::copy_from_slice(body.as_bytes()))
+        events(&Bytes::copy_from_slice(body.as_bytes()), 1000)
     }
 
     #[test]
@@ -122,6 +126,13 @@ mod tests {
             let fault = read(body).unwrap_err();
             assert_eq!((fault.code, fault.event, fault.status), (code, event, 400), "{body}");
         }
+    }
+
+    #[test]
+    fn one_event_too_many_is_the_end() {
+        assert_eq!(read(&"{\"event\":1}".repeat(1000)).unwrap().len(), 1000);
+        let fault = read(&"{\"event\":1}".repeat(1001)).unwrap_err();
+        assert_eq!((fault.status, fault.code, fault.name()), (413, 27, "too_many_records"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::{io::Read as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -9,14 +9,21 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use reeve_record::RecordId;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
+};
 
 use crate::{
-    Elastic, Error, Intake, KeepError, ListenerCount, Place, Tokens, elastic,
+    Arrival, Elastic, Error, Intake, KeepError, ListenerCount, Place, Tokens, elastic,
     gate::{Gate, GatedListener},
     gelf,
     hec::Fault,
-    ingest, journal, otlp, splunk,
+    ingest, journal, otlp,
+    pace::Pace,
+    packing::{Packing, PackingError},
+    splunk,
     stream::{Door, Peer},
     token::Access,
 };
@@ -190,6 +197,8 @@ impl Api {
 pub(crate) enum Refusal {
     Unauthorized(Access),
     TooLarge(usize),
+    /// It has more than [`RECORDS_MAX`].
+    TooManyRecords,
     /// The body ended early or stalled.
     Incomplete,
     Encoding(String),
@@ -211,7 +220,7 @@ impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge(_) | Self::TooManyRecords => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding(_) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
@@ -229,6 +238,7 @@ impl Refusal {
         match self {
             Self::Unauthorized(_) => "unauthorized",
             Self::TooLarge(_) => "body_too_large",
+            Self::TooManyRecords => "too_many_records",
             Self::Incomplete => "body_incomplete",
             Self::Encoding(_) => "bad_encoding",
             Self::Malformed(_) => "malformed",
@@ -248,7 +258,8 @@ impl Refusal {
         match self {
             Self::Unauthorized(_) => "a token is needed: send `Authorization: Bearer TOKEN`".to_owned(),
             Self::TooLarge(max) => format!("the body is larger than {max} bytes; send it in parts"),
-            Self::Incomplete => "the body did not arrive whole".to_owned(),
+            Self::TooManyRecords => format!("the request has more than {RECORDS_MAX} records; send it in parts"),
+            Self::Incomplete => "the body did not arrive whole, or too slowly".to_owned(),
             Self::Encoding(detail) => format!("the body cannot be unpacked: {detail}"),
             Self::Malformed(detail) => detail.clone(),
             Self::NotFound(path) => format!("there is nothing at `{path}`"),
@@ -280,8 +291,26 @@ impl Shared {
         response
     }
 
-    /// The whole body, unpacked. The permit counts its bytes as in flight for as long as it lives.
+    /// The whole body, unpacked if its headers say that it is packed. The room counts its bytes as in flight for as long as it lives.
     pub(crate) async fn body(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), Refusal> {
+        let (packed, room) = self.received(headers, body).await?;
+        match named_packing(&packed, headers)? {
+            Some(packing) => self.unpacked(packed, packing, room).await,
+            None => Ok((packed, room)),
+        }
+    }
+
+    /// The same, of clients that pack without saying so.
+    pub(crate) async fn body_by_its_bytes(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), Refusal> {
+        let (packed, room) = self.received(headers, body).await?;
+        match named_packing(&packed, headers)?.or_else(|| Packing::of(&packed)) {
+            Some(packing) => self.unpacked(packed, packing, room).await,
+            None => Ok((packed, room)),
+        }
+    }
+
+    /// The whole body as it was sent.
+    async fn received(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), Refusal> {
         let max = self.limits.body_bytes_max;
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         let mut stream = body.into_data_stream();
@@ -293,22 +322,23 @@ impl Shared {
             return Err(Refusal::TooLarge(max));
         }
         let mut room = self.room(announced.unwrap_or(0)).await?;
+        let pace = Pace::begin(self.limits.idle, 0);
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
         loop {
-            let chunk = match tokio::time::timeout(self.limits.idle, stream.next()).await {
+            let so_far = first.len() + rest.len();
+            let until = pace.until(so_far).min(Instant::now() + self.limits.idle);
+            let chunk = match tokio::time::timeout_at(until, stream.next()).await {
                 Ok(Some(Ok(chunk))) => chunk,
                 Ok(None) => break,
                 Ok(Some(Err(_))) | Err(_) => return Err(Refusal::Incomplete),
             };
-            let length = first.len() + rest.len() + chunk.len();
+            let length = so_far + chunk.len();
             if length > max {
                 self.discard(stream).await;
                 return Err(Refusal::TooLarge(max));
             }
-            if length > room.bytes {
-                room.join(self.room((length - room.bytes).max(PERMIT_BYTES)).await?);
-            }
+            self.widen(&mut room, length).await?;
             // Most small bodies are one chunk: not copied.
             if first.is_empty() && rest.is_empty() {
                 first = chunk;
@@ -320,29 +350,40 @@ impl Shared {
                 rest.extend_from_slice(&chunk);
             }
         }
-        let packed = if rest.is_empty() { first } else { rest.freeze() };
-        let Some(packing) = Packing::of(&packed, headers)? else {
-            return Ok((packed, room));
-        };
+        Ok((if rest.is_empty() { first } else { rest.freeze() }, room))
+    }
+
+    async fn unpacked(&self, packed: Bytes, packing: Packing, mut room: Room) -> Result<(Bytes, Room), Refusal> {
+        let max = self.limits.body_bytes_max;
+        // Held until there is room for what came out.
         let Ok(_turn) = self.unpacking.acquire().await else {
             return Err(Refusal::Keep(KeepError::Stopping));
         };
-        let unpacked = tokio::task::spawn_blocking(move || unpack(&packed, packing, max))
-            .await
-            .map_err(|error| Refusal::Encoding(error.to_string()))??;
-        if unpacked.len() > room.bytes {
-            room.join(self.room(unpacked.len() - room.bytes).await?);
-        }
+        let unpacking = tokio::task::spawn_blocking(move || packing.unpack(&packed, max)).await;
+        let unpacked = unpacking.map_err(|error| Refusal::Encoding(error.to_string()))?.map_err(|error| match error {
+            PackingError::Damaged(detail) => Refusal::Encoding(detail),
+            PackingError::TooLarge => Refusal::TooLarge(max),
+        })?;
+        self.widen(&mut room, unpacked.len()).await?;
         Ok((unpacked, room))
+    }
+
+    /// Keeps the records of a request, and its room until they are durable. Many small records take more of it than their bytes.
+    pub(crate) async fn keep(&self, batch: Vec<Arrival>, mut room: Room) -> Result<Vec<RecordId>, Refusal> {
+        if batch.len() > RECORDS_MAX {
+            return Err(Refusal::TooManyRecords);
+        }
+        self.widen(&mut room, (batch.len() * RECORD_BYTES).min(self.limits.in_flight_bytes_max)).await?;
+        self.intake.keep(batch).await.map_err(Refusal::Keep)
     }
 
     /// Reads on and keeps nothing, within bounds: a client that still sends would see its connection break instead of the answer, and
     /// send the same again.
     async fn discard(&self, mut stream: axum::body::BodyDataStream) {
-        let mut left = DISCARD_BYTES_MAX;
-        while let Ok(Some(Ok(chunk))) = tokio::time::timeout(self.limits.idle, stream.next()).await {
-            left = left.saturating_sub(chunk.len());
-            if left == 0 {
+        let (pace, mut discarded) = (Pace::begin(self.limits.idle, 0), 0);
+        while let Ok(Some(Ok(chunk))) = tokio::time::timeout_at(pace.until(discarded), stream.next()).await {
+            discarded += chunk.len();
+            if discarded >= DISCARD_BYTES_MAX {
                 return;
             }
         }
@@ -356,6 +397,14 @@ impl Shared {
             Ok(Ok(permit)) => Ok(Room { bytes: permits as usize * PERMIT_BYTES, permit }),
             Ok(Err(_)) | Err(_) => Err(Refusal::Keep(KeepError::Overloaded)),
         }
+    }
+
+    /// Makes room for so many bytes in all.
+    pub(crate) async fn widen(&self, room: &mut Room, bytes: usize) -> Result<(), Refusal> {
+        if bytes > room.bytes {
+            room.join(self.room(bytes - room.bytes).await?);
+        }
+        Ok(())
     }
 }
 
@@ -372,47 +421,18 @@ impl Room {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Packing {
-    Gzip,
-    Zlib,
-    Zstd,
-}
-
-impl Packing {
-    /// How a body is packed. The bytes decide: some clients name another encoding than they use.
-    fn of(body: &[u8], headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
-        let Some(named) =
-            headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase())
-        else {
-            return Ok(None);
-        };
-        if named.is_empty() || named == "identity" || body.is_empty() {
-            return Ok(None);
-        }
-        match body {
-            [0x1f, 0x8b, ..] => Ok(Some(Self::Gzip)),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Some(Self::Zstd)),
-            [first, second, ..] if first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)).is_multiple_of(31) => {
-                Ok(Some(Self::Zlib))
-            }
-            _ => Err(Refusal::Encoding(format!("`{named}` was named, but the bytes are neither gzip, zlib nor zstd"))),
-        }
-    }
-}
-
-fn unpack(packed: &Bytes, packing: Packing, max: usize) -> Result<Bytes, Refusal> {
-    let mut out = Vec::with_capacity(packed.len().saturating_mul(4).min(max));
-    let limit = max as u64 + 1;
-    let read = match packing {
-        Packing::Gzip => flate2::read::MultiGzDecoder::new(&packed[..]).take(limit).read_to_end(&mut out),
-        Packing::Zlib => flate2::read::ZlibDecoder::new(&packed[..]).take(limit).read_to_end(&mut out),
-        Packing::Zstd => {
-            zstd::stream::read::Decoder::new(&packed[..]).and_then(|decoder| decoder.take(limit).read_to_end(&mut out))
-        }
+/// How a body is packed whose headers say that it is. The bytes decide how: some clients name another encoding than they use.
+fn named_packing(body: &[u8], headers: &HeaderMap) -> Result<Option<Packing>, Refusal> {
+    let Some(named) =
+        headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase())
+    else {
+        return Ok(None);
     };
-    read.map_err(|error| Refusal::Encoding(error.to_string()))?;
-    if out.len() > max { Err(Refusal::TooLarge(max)) } else { Ok(out.into()) }
+    if named.is_empty() || named == "identity" || body.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || Refusal::Encoding(format!("`{named}` was named, but the bytes are neither gzip, zlib nor zstd"));
+    Packing::of(body).ok_or_else(wrong).map(Some)
 }
 
 /// `%41` to `A`; anything that is no escape stays.
@@ -435,6 +455,10 @@ pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
+/// Records of one request. A record costs more than its bytes, which must not grow without bound where they are few.
+pub(crate) const RECORDS_MAX: usize = 1 << 18;
+/// What a record is counted as in flight at least, on its way to be durable.
+const RECORD_BYTES: usize = 256;
 /// Permits of the in-flight semaphore stand for this many bytes.
 const PERMIT_BYTES: usize = 4096;
 /// How much of a body that is refused for its size is read before the answer.

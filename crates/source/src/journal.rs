@@ -5,7 +5,6 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
 use reeve_record::Transport;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use crate::{
     Arrival,
     export::{Entries, Entry},
     http::{Api, Refusal, Shared},
-    stream::Peer,
+    stream::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Peer},
 };
 
 /// Answers an upload with 202 when all of its entries are durable. Of an upload that is refused or breaks off, the entries kept by then stay.
@@ -44,10 +43,10 @@ impl<'a> Upload<'a> {
     async fn take(&mut self, headers: &HeaderMap, body: Body) -> Result<(), Refusal> {
         if headers.contains_key(header::CONTENT_ENCODING) {
             let (body, _room) = self.shared.body(headers, body).await?;
-            self.read(&body).await?;
+            for part in body.chunks(BATCH_BYTES_MAX) {
+                self.read(part).await?;
+            }
         } else {
-            // What is held at once: one batch, and one entry that has not come to its end.
-            let _room = self.shared.room(2 * BATCH_BYTES_MAX).await?;
             self.stream(body.into_data_stream()).await?;
         }
         let last = self.entries.finish();
@@ -56,7 +55,10 @@ impl<'a> Upload<'a> {
     }
 
     async fn stream(&mut self, mut body: BodyDataStream) -> Result<(), Refusal> {
+        // What is held at once: one batch, and one entry that has not come to its end, which may be large.
+        let mut room = self.shared.room(2 * BATCH_BYTES_MAX).await?;
         loop {
+            self.shared.widen(&mut room, BATCH_BYTES_MAX + self.entries.buffer().len()).await?;
             let next = match body.next().now_or_never() {
                 Some(next) => next,
                 // Nothing more at the moment: a client that goes on for hours has its entries kept meanwhile.
@@ -74,7 +76,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn read(&mut self, bytes: &Bytes) -> Result<(), Refusal> {
+    async fn read(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.entries.buffer().extend_from_slice(bytes);
         loop {
             match self.entries.next() {
@@ -85,7 +87,7 @@ impl<'a> Upload<'a> {
                     return Err(Refusal::Malformed(format!("this is not the journal's export format: {error}")));
                 }
             }
-            if self.batch_bytes >= BATCH_BYTES_MAX {
+            if self.batch_bytes >= BATCH_BYTES_MAX || self.batch.len() >= BATCH_RECORDS_MAX {
                 self.keep().await?;
             }
         }
@@ -108,5 +110,3 @@ impl<'a> Upload<'a> {
         self.shared.intake.keep(std::mem::take(&mut self.batch)).await.map(drop).map_err(Refusal::Keep)
     }
 }
-
-const BATCH_BYTES_MAX: usize = 1 << 20;

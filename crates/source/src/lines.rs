@@ -42,17 +42,23 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// One record, in pieces if it is too long.
+    /// One record, in pieces if it is too long; none if it is empty.
     pub(crate) fn of(record: Bytes, record_bytes_max: usize) -> Self {
         let mut cut = Self::default();
-        cut.take(record, record_bytes_max);
+        if !record.is_empty() {
+            cut.push(record, record_bytes_max);
+        }
         cut
     }
 
-    fn take(&mut self, mut record: Bytes, record_bytes_max: usize) {
-        if record.trim_ascii().is_empty() {
-            return;
+    /// A line or element; blank ones separate others.
+    fn take(&mut self, record: Bytes, record_bytes_max: usize) {
+        if !record.trim_ascii().is_empty() {
+            self.push(record, record_bytes_max);
         }
+    }
+
+    fn push(&mut self, mut record: Bytes, record_bytes_max: usize) {
         let max = record_bytes_max.max(1);
         self.oversize += u64::from(record.len() > max);
         while record.len() > max {

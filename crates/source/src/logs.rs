@@ -1,7 +1,7 @@
 //! Requests of the OpenTelemetry logs service, cut into records: each LogRecord as the bytes it was sent in.
 //!
 //! Messages and field numbers: `opentelemetry/proto/logs/v1/logs.proto`, `collector/logs/v1/logs_service.proto`.
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -11,15 +11,15 @@ use serde_json::value::RawValue;
 
 use crate::moment;
 
-/// The records of one resource and scope.
+/// The records of one resource and scope; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// The resource's `service.name`.
-    pub service: Option<String>,
+    pub service: Option<Arc<str>>,
     /// In the order they were sent.
     pub records: Vec<LogRecord>,
-    /// What the request says of them, as members of a JSON object, in order.
-    said: Vec<(&'static str, String)>,
+    /// What the request says of them, as members of a JSON object, in order. Shared by the groups of a resource.
+    said: Vec<(&'static str, Arc<str>)>,
 }
 
 /// One record of a request.
@@ -34,39 +34,63 @@ pub struct LogRecord {
 impl Group {
     /// What was said of the records, as the claims of an envelope; `None` if nothing was.
     pub fn claims(&self, identity: Option<&str>) -> Option<String> {
-        let identity = identity.map(|name| ("identity", serde_json::Value::from(name).to_string()));
-        let members = self.said.iter().cloned().chain(identity);
-        let members: Vec<String> = members.map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let identity = identity.map(|name| ("identity", serde_json::Value::from(name).to_string().into()));
+        let members: Vec<String> =
+            self.said.iter().cloned().chain(identity).map(|(name, value)| format!("\"{name}\":{value}")).collect();
         (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
+    }
+
+    /// How long the claims are without an identity, nearly. Each group has its own, though a resource came once: look before they are written.
+    pub fn claims_bytes(&self) -> usize {
+        self.said.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 }
 
 /// Cuts an `ExportLogsServiceRequest` in protobuf.
 ///
 /// # Errors
-/// What is wrong, in words. Nothing of the request is to be kept then.
-pub fn of_protobuf(body: &Bytes) -> Result<Vec<Group>, String> {
-    let mut groups = Vec::new();
-    for resource_logs in messages(body, 1)? {
+/// What is wrong, in words; also if there are more than `records_max` records. Nothing of the request is to be kept then.
+pub fn of_protobuf(body: &Bytes, records_max: usize) -> Result<Vec<Group>, String> {
+    let packed = |bytes: Bytes| Arc::from(format!("\"{}\"", STANDARD.encode(bytes)));
+    let text = |bytes: Bytes| Arc::from(serde_json::Value::from(String::from_utf8_lossy(&bytes)).to_string());
+    let (mut groups, mut left) = (Vec::new(), records_max);
+    for resource_logs in messages(body, 1) {
+        let resource_logs = resource_logs?;
         let resource = last(&resource_logs, 1)?;
-        let resource_schema = last(&resource_logs, 3)?;
-        let service = resource.as_ref().map(service_name).transpose()?.flatten();
-        for scope_logs in messages(&resource_logs, 2)? {
-            let records: Result<_, String> = messages(&scope_logs, 2)?.into_iter().map(log_record).collect();
-            let (scope, scope_schema) = (last(&scope_logs, 1)?, last(&scope_logs, 3)?);
-            let packed = |bytes: Bytes| format!("\"{}\"", STANDARD.encode(bytes));
-            let text = |bytes: Bytes| serde_json::Value::from(String::from_utf8_lossy(&bytes)).to_string();
+        let service: Option<Arc<str>> = resource.as_ref().map(service_name).transpose()?.flatten().map(Arc::from);
+        let resource = resource.map(packed);
+        let resource_schema = last(&resource_logs, 3)?.map(text);
+        for scope_logs in messages(&resource_logs, 2) {
+            let scope_logs = scope_logs?;
+            let records: Vec<LogRecord> =
+                messages(&scope_logs, 2).take(left + 1).map(|record| log_record(record?)).collect::<Result<_, String>>()?;
+            left = left.checked_sub(records.len()).ok_or_else(|| too_many(records_max))?;
             let said = [
-                ("resource_protobuf", resource.clone().map(packed)),
-                ("resource_schema", resource_schema.clone().map(text)),
-                ("scope_protobuf", scope.map(packed)),
-                ("scope_schema", scope_schema.map(text)),
+                ("resource_protobuf", resource.clone()),
+                ("resource_schema", resource_schema.clone()),
+                ("scope_protobuf", last(&scope_logs, 1)?.map(packed)),
+                ("scope_schema", last(&scope_logs, 3)?.map(text)),
             ];
-            let said = said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-            groups.push(Group { service: service.clone(), records: records?, said });
+            push(&mut groups, &service, records, said);
         }
     }
     Ok(groups)
+}
+
+fn push(
+    groups: &mut Vec<Group>,
+    service: &Option<Arc<str>>,
+    records: Vec<LogRecord>,
+    said: [(&'static str, Option<Arc<str>>); 4],
+) {
+    if !records.is_empty() {
+        let said = said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        groups.push(Group { service: service.clone(), records, said });
+    }
+}
+
+fn too_many(records_max: usize) -> String {
+    format!("the request has more than {records_max} records; send it in parts")
 }
 
 fn log_record(raw: Bytes) -> Result<LogRecord, String> {
@@ -83,7 +107,8 @@ fn log_record(raw: Bytes) -> Result<LogRecord, String> {
 
 /// The value of `service.name` among a resource's attributes.
 fn service_name(resource: &Bytes) -> Result<Option<String>, String> {
-    for attribute in messages(resource, 1)? {
+    for attribute in messages(resource, 1) {
+        let attribute = attribute?;
         if last(&attribute, 1)?.as_deref() == Some(b"service.name") {
             let value = last(&attribute, 2)?.map(|value| last(&value, 1)).transpose()?.flatten();
             return Ok(value.map(|name| String::from_utf8_lossy(&name).into_owned()));
@@ -92,22 +117,19 @@ fn service_name(resource: &Bytes) -> Result<Option<String>, String> {
     Ok(None)
 }
 
-/// The messages in a repeated field.
-fn messages(message: &Bytes, number: u64) -> Result<Vec<Bytes>, String> {
-    let mut out = Vec::new();
-    for field in Fields(message) {
-        match field? {
-            (found, Value::Bytes(bytes)) if found == number => out.push(message.slice_ref(bytes)),
-            (found, _) if found == number => return Err(format!("field {number} is of another type")),
-            _ => {}
-        }
-    }
-    Ok(out)
+/// The messages in a repeated field, one at a time: a message of two bytes must not cost a list of them.
+fn messages(message: &Bytes, number: u64) -> impl Iterator<Item = Result<Bytes, String>> + '_ {
+    Fields(message).filter_map(move |field| match field {
+        Ok((found, Value::Bytes(bytes))) if found == number => Some(Ok(message.slice_ref(bytes))),
+        Ok((found, _)) if found == number => Some(Err(format!("field {number} is of another type"))),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    })
 }
 
 /// A field that is there at most once: of several the last counts.
 fn last(message: &Bytes, number: u64) -> Result<Option<Bytes>, String> {
-    messages(message, number).map(|mut found| found.pop())
+    messages(message, number).try_fold(None, |_, found| found.map(Some))
 }
 
 /// The fields of a protobuf message.
@@ -174,22 +196,27 @@ impl<'a> Fields<'a> {
 /// Cuts an `ExportLogsServiceRequest` in JSON.
 ///
 /// # Errors
-/// What is wrong, in words. Nothing of the request is to be kept then.
-pub fn of_json(body: &Bytes) -> Result<Vec<Group>, String> {
-    let request: Request<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let mut groups = Vec::new();
+/// What is wrong, in words; also if there are more than `records_max` records. Nothing of the request is to be kept then.
+pub fn of_json(body: &Bytes, records_max: usize) -> Result<Vec<Group>, String> {
+    let wrong = |error: serde_json::Error| error.to_string();
+    let line = |value: &RawValue| Arc::from(one_line(value.get()));
+    let request: Request<'_> = serde_json::from_slice(body).map_err(wrong)?;
+    let (mut groups, mut left) = (Vec::new(), records_max);
     for resource_logs in request.resource_logs {
-        let service = resource_logs.resource.and_then(json_service_name);
+        let resource_logs: ResourceLogs<'_> = serde_json::from_str(resource_logs.get()).map_err(wrong)?;
+        let service = resource_logs.resource.and_then(json_service_name).map(Arc::from);
+        let (resource, resource_schema) = (resource_logs.resource.map(line), resource_logs.schema_url.map(line));
         for scope_logs in resource_logs.scope_logs {
+            let scope_logs: ScopeLogs<'_> = serde_json::from_str(scope_logs.get()).map_err(wrong)?;
+            left = left.checked_sub(scope_logs.log_records.len()).ok_or_else(|| too_many(records_max))?;
             let said = [
-                ("resource", resource_logs.resource),
-                ("resource_schema", resource_logs.schema_url),
-                ("scope", scope_logs.scope),
-                ("scope_schema", scope_logs.schema_url),
+                ("resource", resource.clone()),
+                ("resource_schema", resource_schema.clone()),
+                ("scope", scope_logs.scope.map(line)),
+                ("scope_schema", scope_logs.schema_url.map(line)),
             ];
-            let said = said.into_iter().filter_map(|(name, value)| Some((name, one_line(value?.get())))).collect();
             let records = scope_logs.log_records.iter().map(|record| json_log_record(body, record)).collect();
-            groups.push(Group { service: service.clone(), records, said });
+            push(&mut groups, &service, records, said);
         }
     }
     Ok(groups)
@@ -213,10 +240,11 @@ fn json_service_name(resource: &RawValue) -> Option<String> {
     found.value?.string.map(Cow::into_owned)
 }
 
+/// The lists hold what is in them unread: an empty object in JSON is two bytes, a place for all that it could be is eighty.
 #[derive(Deserialize)]
 struct Request<'a> {
     #[serde(borrow, default, rename = "resourceLogs", alias = "resource_logs")]
-    resource_logs: Vec<ResourceLogs<'a>>,
+    resource_logs: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -224,7 +252,7 @@ struct ResourceLogs<'a> {
     #[serde(borrow, default)]
     resource: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "scopeLogs", alias = "scope_logs")]
-    scope_logs: Vec<ScopeLogs<'a>>,
+    scope_logs: Vec<&'a RawValue>,
     #[serde(borrow, default, rename = "schemaUrl", alias = "schema_url")]
     schema_url: Option<&'a RawValue>,
 }
@@ -314,7 +342,7 @@ mod tests {
     #[test]
     fn records_keep_their_bytes_and_what_is_said_of_them_is_beside() {
         let (body, record) = request();
-        let groups = of_protobuf(&Bytes::from(body)).unwrap();
+        let groups = of_protobuf(&Bytes::from(body), 2).unwrap();
         assert_eq!((groups.len(), groups[0].service.as_deref()), (1, Some("checkout")));
         assert_eq!(groups[0].records[0].raw, record);
         let times: Vec<_> = groups[0].records.iter().map(|record| record.claimed.map(|time| time.at.as_microsecond())).collect();
@@ -330,7 +358,7 @@ mod tests {
             b"{\"resourceLogs\":[{\"resource\":{\"attributes\":[{\"key\":\"service.name\",\n\"value\":{\"stringValue\":\"checkout\"}}]},\"scopeLogs\":[{\"logRecords\":[\
             {\"timeUnixNano\":\"1767604364000001000\", \"body\":{\"stringValue\":\"x\"}},{\"observedTimeUnixNano\":1767604364000000000},7]}]}]}",
         );
-        let groups = of_json(&body).unwrap();
+        let groups = of_json(&body, 3).unwrap();
         assert_eq!(groups[0].service.as_deref(), Some("checkout"));
         assert_eq!(
             &groups[0].records[0].raw[..],
@@ -339,8 +367,8 @@ mod tests {
         let times: Vec<_> = groups[0].records.iter().map(|record| record.claimed.map(|time| time.at.as_microsecond())).collect();
         assert_eq!(times, [Some(1_767_604_364_000_001), Some(1_767_604_364_000_000), None]);
         assert!(!groups[0].claims(None).unwrap().contains('\n'));
-        assert_eq!(of_json(&Bytes::from_static(b"{}")).unwrap(), []);
-        assert!(of_json(&Bytes::from_static(b"{\"resourceLogs\":{}}")).is_err());
+        assert_eq!(of_json(&Bytes::from_static(b"{}"), 0).unwrap(), []);
+        assert!(of_json(&Bytes::from_static(b"{\"resourceLogs\":{}}"), 9).is_err());
     }
 
     #[test]
@@ -349,19 +377,35 @@ mod tests {
         for wrong in
             [&body[..body.len() - 1], b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0b", b"\x08\x01", b"\x00\x01", b"\xff"]
         {
-            assert!(of_protobuf(&Bytes::copy_from_slice(wrong)).is_err(), "{wrong:?}");
+            assert!(of_protobuf(&Bytes::copy_from_slice(wrong), 9).is_err(), "{wrong:?}");
         }
-        assert_eq!(of_protobuf(&Bytes::new()).unwrap(), []);
+        assert_eq!(of_protobuf(&Bytes::new(), 0).unwrap(), []);
+    }
+
+    #[test]
+    fn one_record_too_many_is_named_and_empty_scopes_are_nothing() {
+        let (body, _) = request();
+        assert!(of_protobuf(&Bytes::from(body), 1).unwrap_err().contains("more than 1 records"));
+        let json = Bytes::from_static(
+            b"{\"resourceLogs\":[{\"resource\":{\"a\":1},\"scopeLogs\":[{},{\"logRecords\":[1,2]},{\"logRecords\":[3]}]}]}",
+        );
+        assert!(of_json(&json, 2).unwrap_err().contains("more than 2 records"));
+        let groups = of_json(&json, 3).unwrap();
+        assert_eq!(groups.iter().map(|group| group.records.len()).collect::<Vec<_>>(), [2, 1]);
+        let scopes = part(1, &[part(1, b""), [0x12, 0].repeat(1000)].concat());
+        assert_eq!(of_protobuf(&Bytes::from(scopes), 1).unwrap(), []);
+        let claims = groups[0].claims(None).unwrap();
+        assert!(claims == "{\"resource\":{\"a\":1}}" && groups[0].claims_bytes().abs_diff(claims.len()) < 20, "{claims}");
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_cut_or_refused(noise in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize..100, byte: u8) {
-            let _ = of_protobuf(&Bytes::from(noise));
+            let _ = of_protobuf(&Bytes::from(noise), 9);
             let (mut body, _) = request();
             let at = at % body.len();
             body[at] = byte;
-            let _ = of_protobuf(&Bytes::from(body));
+            let _ = of_protobuf(&Bytes::from(body), 9);
         }
     }
 }

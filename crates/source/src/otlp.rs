@@ -12,7 +12,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     Arrival,
     bulk::check_name,
-    http::{Api, Refusal, Shared},
+    http::{Api, RECORDS_MAX, Refusal, Room, Shared},
     lines::Cut,
     logs::{self, Group},
     stream::Peer,
@@ -26,10 +26,8 @@ pub(crate) async fn answer(shared: &Shared, peer: &Peer, request: Request) -> Re
             return Err(Refusal::Method(parts.method.clone()));
         }
         let (body, room) = shared.body(&parts.headers, body).await?;
-        let groups = if is_json(&parts.headers) { logs::of_json(&body) } else { logs::of_protobuf(&body) };
-        keep(shared, peer, groups.map_err(Refusal::Malformed)?).await?;
-        drop(room);
-        Ok(())
+        let cut = if is_json(&parts.headers) { logs::of_json } else { logs::of_protobuf };
+        keep(shared, peer, cut(&body, RECORDS_MAX).map_err(Refusal::Malformed)?, room).await
     };
     match result.await {
         Ok(()) if is_json(&parts.headers) => ([(header::CONTENT_TYPE, JSON)], "{}").into_response(),
@@ -65,8 +63,9 @@ fn status_code(refusal: &Refusal) -> u16 {
 }
 
 /// Keeps the records of a request; their order is that of the request.
-async fn keep(shared: &Shared, peer: &Peer, groups: Vec<Group>) -> Result<(), Refusal> {
-    let mut sources: HashMap<Option<String>, Arc<str>> = HashMap::new();
+async fn keep(shared: &Shared, peer: &Peer, groups: Vec<Group>, room: Room) -> Result<(), Refusal> {
+    check_claims(&groups, shared.limits.body_bytes_max)?;
+    let mut sources: HashMap<Option<Arc<str>>, Arc<str>> = HashMap::new();
     let mut batch = Vec::new();
     for group in groups {
         let claims = group.claims(peer.identity.as_deref()).map(Arc::from);
@@ -89,7 +88,19 @@ async fn keep(shared: &Shared, peer: &Peer, groups: Vec<Group>) -> Result<(), Re
     if batch.is_empty() {
         return Ok(());
     }
-    shared.intake.keep(batch).await.map(drop).map_err(Refusal::Keep)
+    shared.keep(batch, room).await.map(drop)
+}
+
+/// A resource is sent once and kept with each of its scopes: a small request must not become a large record.
+fn check_claims(groups: &[Group], bytes_max: usize) -> Result<(), Refusal> {
+    if groups.iter().any(|group| group.claims_bytes() > CLAIMS_BYTES_MAX) {
+        return Err(Refusal::Malformed(format!("a resource and its scope have more than {CLAIMS_BYTES_MAX} bytes")));
+    }
+    if groups.iter().map(Group::claims_bytes).sum::<usize>() > bytes_max {
+        let reason = "the resource is too large for so many scopes: with each of them it would be more than a body may be";
+        return Err(Refusal::Malformed(format!("{reason}, {bytes_max} bytes")));
+    }
+    Ok(())
 }
 
 fn source_name(service: Option<&str>) -> Arc<str> {
@@ -99,5 +110,7 @@ fn source_name(service: Option<&str>) -> Arc<str> {
     }
 }
 
+/// Resources have some hundred bytes.
+const CLAIMS_BYTES_MAX: usize = 1 << 20;
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/x-protobuf";

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::{
     Arrival, Error, Intake, KeepError, Place, Running, StreamLimits,
-    stream::{self, Heard, Link},
+    stream::{self, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Heard, Link},
 };
 
 /// Opens a RELP listener, over TLS if the place has it. Each `syslog` frame is answered with 200 once its message is durable, and with 500,
@@ -270,7 +270,7 @@ impl Session {
     /// Takes frames up to one that is no message.
     fn round(&mut self) -> Round {
         let mut round = Round::default();
-        while round.answers.is_empty() && !round.ends {
+        while round.answers.is_empty() && !round.ends && round.whole.len() < BATCH_RECORDS_MAX {
             match self.frames.next() {
                 Ok(Some(frame)) => self.take(frame, &mut round),
                 Ok(None) => break,
@@ -353,7 +353,6 @@ const NUMBER_DIGITS_MAX: usize = 9;
 const COMMAND_LETTERS_MAX: usize = 32;
 /// Offers of `open` are some hundred bytes.
 const COMMAND_BYTES_MAX: usize = 16 << 10;
-const BATCH_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

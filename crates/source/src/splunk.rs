@@ -14,7 +14,7 @@ use crate::{
     Arrival, KeepError,
     bulk::check_name,
     hec::{self, Fault},
-    http::{Api, Refusal, Shared, json as answer_json},
+    http::{Api, RECORDS_MAX, Refusal, Shared, json as answer_json},
     lines::{self, Cut},
     moment,
     stream::Peer,
@@ -47,7 +47,7 @@ pub(crate) fn refuse(refusal: &Refusal) -> Response {
         Refusal::Unauthorized(Access::NoToken) => (401, 2, "Token is required"),
         Refusal::Unauthorized(Access::NoScheme) => (401, 3, "Invalid authorization"),
         Refusal::Unauthorized(_) => (403, 4, "Invalid token"),
-        Refusal::TooLarge(_) => (413, 27, "Request entity too large"),
+        Refusal::TooLarge(_) | Refusal::TooManyRecords => (413, 27, "Request entity too large"),
         Refusal::Keep(KeepError::Stopping) => (503, 23, "Server is shutting down"),
         Refusal::Keep(KeepError::Failed(_)) => (500, 8, "Internal server error"),
         Refusal::Keep(_) => (503, 9, "Server is busy"),
@@ -107,16 +107,14 @@ async fn take_events(shared: &Shared, asked: &Asked<'_>, body: Body) -> Answer {
     let (claims, default) = (asked.claims(), asked.says("sourcetype"));
     let mut sources = Sources::default();
     let mut batch = Vec::new();
-    for event in hec::events(&body).map_err(Refusal::Hec)? {
+    for event in hec::events(&body, RECORDS_MAX).map_err(Refusal::Hec)? {
         let source = sources.of(event.sourcetype.as_deref().or(default));
         for raw in counted(shared, Cut::of(event.raw, shared.limits.record_bytes_max), &source) {
             let arrival = Arrival::new(raw, source.clone(), Transport::SplunkHec);
             batch.push(Arrival { claimed: event.claimed, claims: claims.clone(), ..arrival });
         }
     }
-    let ids = shared.intake.keep(batch).await.map_err(Refusal::Keep)?;
-    drop(room);
-    Ok(success(channel, &ids))
+    Ok(success(channel, &shared.keep(batch, room).await?))
 }
 
 async fn take_raw(shared: &Shared, asked: &Asked<'_>, body: Body) -> Answer {
@@ -131,9 +129,7 @@ async fn take_raw(shared: &Shared, asked: &Asked<'_>, body: Body) -> Answer {
     if batch.is_empty() {
         return Err(Refusal::Hec(Fault::new(400, 5, "No data")));
     }
-    let ids = shared.intake.keep(batch).await.map_err(Refusal::Keep)?;
-    drop(room);
-    Ok(success(channel, &ids))
+    Ok(success(channel, &shared.keep(batch, room).await?))
 }
 
 /// Which of the asked numbers are of durable records. A number is given out only then, so this holds over restarts with nothing to remember.

@@ -48,7 +48,7 @@ impl Place {
 /// Bounds of a listener for streams.
 #[derive(Clone, Debug)]
 pub struct StreamLimits {
-    /// Longest message. Syslog and GELF cut longer ones in pieces, and count them; RELP and Forward close the connection.
+    /// Longest message. Syslog, RELP and GELF cut longer ones in pieces, and count them; Forward closes the connection.
     pub message_bytes_max: usize,
     /// Connections open at once.
     pub connections_max: usize,
@@ -291,6 +291,10 @@ impl AsyncWrite for Wire {
     }
 }
 
+/// How much is read before it is kept, beside one message that is larger.
+pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
+/// How many records are kept in one write: small ones cost more than their bytes.
+pub(crate) const BATCH_RECORDS_MAX: usize = 16_384;
 const READ_BYTES: usize = 64 << 10;
 /// A client that does not read its answers is given up.
 const ANSWER_MAX: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use crate::{
     Arrival, Error, Intake, Place, Running, StreamLimits,
     datagram::{self, Datagrams},
     framing::{Framer, Message},
-    stream::{self, Heard, Link},
+    stream::{self, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Heard, Link},
 };
 
 /// Opens a syslog listener for datagrams: each is one record. What the kernel had to drop because they came faster than they could be
@@ -88,6 +88,9 @@ impl Connection {
     async fn keep_whole_messages(&mut self) -> bool {
         let mut batch = Vec::new();
         while let Some(message) = self.framer.next() {
+            if batch.len() == BATCH_RECORDS_MAX && !self.keep(std::mem::take(&mut batch)).await {
+                return false;
+            }
             batch.push(self.arrival(message));
         }
         self.keep(batch).await
@@ -104,5 +107,3 @@ impl Connection {
         batch.is_empty() || self.link.intake.keep_stubbornly(batch, self.link.stop.clone()).await
     }
 }
-
-const BATCH_BYTES_MAX: usize = 1 << 20;

@@ -534,6 +534,36 @@ fn fluent_logger() {
 }
 
 #[test]
+fn fluent_clients_with_a_shared_key() {
+    let modules = clients().join("node_modules");
+    let there = Command::new("node").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
+    if !have("the Fluent Forward clients for Node", there && modules.join("@fluent-org/logger").exists()) {
+        return;
+    }
+    let listeners = listeners(None);
+    let run = |key: &str| {
+        let mut node = Command::new("node");
+        node.arg(cases().join("forward.cjs")).args([&listeners.port("secret"), key, "20"]).env("NODE_PATH", &modules);
+        node.output().unwrap()
+    };
+    // Each client checks that the listener knows the key as well, and waits for its acknowledgements.
+    let sent: usize = succeed(run("s3cret")).trim().lines().last().unwrap().parse().unwrap();
+    let kept = listeners.kept(sent);
+    assert_eq!((sent, kept.len()), (100, 100));
+    let modes = ["Message", "Forward", "PackedForward", "CompressedPackedForward"];
+    let tags: Vec<String> = modes.iter().map(|mode| format!("forward/newer.{mode}")).collect();
+    let expected = tags.iter().map(String::as_str).chain(["forward/older.app"]).collect();
+    assert_eq!(sources(&kept), expected);
+    assert!(kept.iter().all(|arrival| arrival.claimed.is_some() && text(arrival).contains("über")));
+    let wrong = run("another");
+    assert!(!wrong.status.success(), "{}", String::from_utf8_lossy(&wrong.stdout));
+    assert_eq!(listeners.kept(100).len(), 100);
+    let snapshot = listeners.intake.counters.snapshot();
+    let line = snapshot.sources.into_iter().find(|line| line.source == "forward/127.0.0.1").unwrap();
+    assert_eq!(line.problems.get("shared_key_wrong"), Some(&1));
+}
+
+#[test]
 fn forward_by_hand() {
     let listeners = listeners(None);
     let entry = b"\x92\xd7\0\x69\x5b\x7f\x3c\0\0\0\0\x81\xa1n\x01";

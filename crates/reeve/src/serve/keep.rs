@@ -109,6 +109,14 @@ impl Part {
     }
 }
 
+/// Bytes of a batch, with its envelopes.
+fn size_of_all(batch: &[Arrival]) -> usize {
+    let records: usize = batch.iter().map(|arrival| arrival.raw.len() + OVERHEAD_BYTES).sum();
+    let runs = batch.chunk_by(|one, next| one.claims == next.claims);
+    let envelopes: usize = runs.filter_map(|run| run.first()?.claims.as_ref()).map(|claims| claims.len() + OVERHEAD_BYTES).sum();
+    records + envelopes
+}
+
 /// The ids but for those at these places.
 fn without(ids: Vec<RecordId>, places: &[usize]) -> Vec<RecordId> {
     if places.is_empty() {
@@ -124,8 +132,7 @@ impl Keeper for LedgerKeeper {
                 Err(KeepError::Full(format!("{free} bytes are free on the data folder's disk, which is less than its reserve")))
             });
         }
-        let bytes: usize = batch.iter().map(|arrival| arrival.raw.len() + OVERHEAD_BYTES).sum();
-        let permits = bytes.div_ceil(PERMIT_BYTES).clamp(1, ROOM_PERMITS) as u32;
+        let permits = size_of_all(&batch).div_ceil(PERMIT_BYTES).clamp(1, ROOM_PERMITS) as u32;
         // At once if there is room, so that batches of one sender stay in order.
         if let Ok(room) = self.room.clone().try_acquire_many_owned(permits) {
             return Box::pin(wait(self.submit(batch, room)));
@@ -268,6 +275,13 @@ mod tests {
     fn arrival(source: &str, raw: &str, claims: Option<&str>) -> Arrival {
         let arrival = Arrival::new(Bytes::copy_from_slice(raw.as_bytes()), source.into(), Transport::FluentForward);
         Arrival { claims: claims.map(Into::into), ..arrival }
+    }
+
+    #[test]
+    fn claims_that_are_shared_count_once() {
+        let claims: Arc<str> = "x".repeat(1000).into();
+        let one = Arrival { claims: Some(claims), ..arrival("f/a", "1", None) };
+        assert_eq!(size_of_all(&[one.clone(), one.clone(), one]), 3 + 1000 + 4 * OVERHEAD_BYTES);
     }
 
     #[test]

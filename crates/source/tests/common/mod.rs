@@ -17,6 +17,8 @@ use reeve_source::{Arrival, Intake, KeepError, Keeper, Kept};
 pub(crate) struct Memory {
     pub(crate) kept: Mutex<Vec<Arrival>>,
     pub(crate) mood: AtomicU8,
+    /// How many records there is room for.
+    pub(crate) full_after: Mutex<Option<usize>>,
 }
 
 impl Keeper for Memory {
@@ -24,6 +26,9 @@ impl Keeper for Memory {
         let answer = match self.mood.load(SeqCst) {
             0 => {
                 let mut kept = self.kept.lock();
+                if self.full_after.lock().is_some_and(|most| kept.len() + batch.len() > most) {
+                    return Box::pin(async { Err(KeepError::Full("test".to_owned())) });
+                }
                 let first = kept.len() as u32;
                 let ids = (0..batch.len() as u32).map(|nth| RecordId { segment: 0, index: first + nth }).collect();
                 kept.extend(batch);
