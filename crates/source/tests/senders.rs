@@ -407,7 +407,7 @@ fn rsyslog_loses_nothing_when_the_server_is_killed_between_receipt_and_answer() 
     let mut running = server();
     let _daemon = rsyslog(work.path(), "rsyslog-relp.conf", lines, &[("PORT", &port)]);
     let mut before = 0;
-    for _ in 0..3 {
+    for _ in 0..2 {
         // Killed in the middle of something: more was kept than at the last kill, and not everything.
         let until = Instant::now() + Duration::from_secs(10);
         while kept().len() < before + 200 && Instant::now() < until {
@@ -424,7 +424,7 @@ fn rsyslog_loses_nothing_when_the_server_is_killed_between_receipt_and_answer() 
     let kept = kept();
     let once: BTreeSet<usize> = kept.iter().copied().collect();
     assert_eq!(once.len(), lines, "lost between receipt and answer");
-    eprintln!("{} of {lines} came twice, after three kills", kept.len() - lines);
+    eprintln!("{} of {lines} came twice, after two kills", kept.len() - lines);
 }
 
 /// Runs `senders.py`; what it says it sent.
