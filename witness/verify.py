@@ -376,6 +376,7 @@ def answer(question):
         key, root_key = (Key(question[name]) if question.get(name) else None for name in ("key", "root_key"))
         policy, forks = Policy(question["policy"]) if question.get("policy") else None, [bytes.fromhex(fork) for fork in question.get("forks", [])]
         if "dir" in question:
+            need(all(CHECKPOINT.fullmatch(note.rpartition("\n\n")[0] + "\n") for note in question.get("against", [])), "what `against` gives is no checkpoint")
             ledger = Ledger(question["dir"], key, root_key, policy, forks, question.get("against", []))
             return {"verdict": "failed" if ledger.faults else "intact", "entries": ledger.size, "segments": ledger.segments, "records": ledger.records,
                     "unsealed_records": ledger.open_records, "faults": ledger.faults}

@@ -364,6 +364,11 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Whether `note` has the form of a signed checkpoint, of whatever log and by whatever key.
+    pub fn is_form_of(note: &str) -> bool {
+        note.rsplit_once("\n\n").is_some_and(|(text, _)| Self::parse(&format!("{text}\n")).is_some())
+    }
+
     /// Reads the text of a checkpoint.
     pub(crate) fn parse(signed: &str) -> Option<Self> {
         let mut lines = signed.strip_suffix('\n')?.split('\n');

@@ -149,4 +149,17 @@ fn what_changed_is_read_again() {
     assert_eq!(run(&ledger, 2, Some(&state)).recalled, 0);
     let options = VerifyOptions { resume: Some(dir.path().to_owned()), ..VerifyOptions::default() };
     assert!(verify(&ledger, &options, &mut |_| {}).is_err());
+
+    // A file of something else is named and left as it is; one that is empty, or was begun, is ours.
+    let options = VerifyOptions { resume: Some(state.clone()), ..VerifyOptions::default() };
+    for other in ["notes of the case\n", "{}", "{\"reeve\":1}\n", "\n"] {
+        fs::write(&state, other).unwrap();
+        let error = verify(&ledger, &options, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("is not from an earlier run"), "{error}");
+        assert_eq!(fs::read_to_string(&state).unwrap(), other);
+    }
+    for begun in ["", "{\"ree"] {
+        fs::write(&state, begun).unwrap();
+        run(&ledger, 2, Some(&state));
+    }
 }

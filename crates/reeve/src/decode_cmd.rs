@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufWriter, Write},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -40,7 +41,7 @@ pub(crate) struct Args {
     face: Face,
     /// Files read at the same time [default: number of processors]
     #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
 }
 
 /// A face of an event.
@@ -107,7 +108,7 @@ fn decode(args: &Args) -> Result<u8, exit::Failure> {
     if files.is_empty() {
         return Err(exit::Failure::new(exit::UNUSABLE, "no input could be read"));
     }
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let bar = progress(&files);
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout());
     let mut events = 0;

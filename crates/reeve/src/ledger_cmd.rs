@@ -2,6 +2,7 @@
 
 use std::{
     io::IsTerminal,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use indicatif::{ProgressBar, ProgressStyle};
 use reeve_access::{Access, Accounts, Action};
 use reeve_ledger::{
-    ForkAuthority, Ledger, Options, Progress, Report, Trust, VerifierKey, VerifyOptions, prove, verify, verify_proof,
+    Checkpoint, ForkAuthority, Ledger, Options, Progress, Report, Trust, VerifierKey, VerifyOptions, prove, verify, verify_proof,
 };
 use reeve_record::RecordId;
 use serde_json::json;
@@ -79,8 +80,8 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "FILE")]
     against: Vec<PathBuf>,
     /// Threads that read segments [default: as many as there are processors]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    threads: usize,
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     /// File that keeps what was read, made if it is not there: a run that was stopped goes on, a later one reads only what is new or changed
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
@@ -170,7 +171,7 @@ fn check_folder(args: &Verify) -> Result<(), Failure> {
         policy: args.policy.as_deref().map(read_policy).transpose()?,
         forks: args.fork.iter().map(|hash| read_hash(hash)).collect::<Result<_, _>>()?,
         against: args.against.iter().map(|path| read_checkpoint(path)).collect::<Result<_, _>>()?,
-        threads: args.threads,
+        threads: args.threads.map_or(0, NonZeroUsize::get),
         resume: args.resume.clone(),
         ..VerifyOptions::default()
     };
@@ -183,7 +184,7 @@ fn check_folder(args: &Verify) -> Result<(), Failure> {
         // What is given from outside is the record's; the audit log has its own, but for the forks: one ceremony may let both go on.
         let audit = || VerifyOptions {
             forks: record.forks.clone(),
-            threads: args.threads,
+            threads: record.threads,
             resume: args.resume.clone(),
             ..VerifyOptions::default()
         };
@@ -385,8 +386,13 @@ fn read_hash(text: &str) -> Result<reeve_record::Hash, Failure> {
 }
 
 fn read_checkpoint(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(USAGE, format!("cannot read the checkpoint `{}`: {error}", path.display())))
+    let note = std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(USAGE, format!("cannot read the checkpoint `{}`: {error}", path.display())))?;
+    if Checkpoint::is_form_of(&note) {
+        return Ok(note);
+    }
+    let what = "is no checkpoint: give what `reeve ledger checkpoint` printed, or a copy of the file log/checkpoint";
+    Err(Failure::new(USAGE, format!("`{}` {what}", path.display())))
 }
 
 pub(crate) fn read_key(path: &Path) -> Result<VerifierKey, Failure> {

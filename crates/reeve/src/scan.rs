@@ -9,6 +9,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, BufWriter, IsTerminal, Write},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -61,7 +62,7 @@ pub(crate) struct Args {
     fail_on: Option<Level>,
     /// Files read at the same time [default: number of processors]
     #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
     /// List rules that could not be used and every problem
     #[arg(short, long)]
     verbose: bool,
@@ -121,7 +122,7 @@ fn scan(args: &Args) -> Result<u8, exit::Failure> {
     let render = Render::new(format, color);
     let bar = progress(&files);
     let work = Work { engine: &engine, render: &render, min_level: args.min_level, bar: &bar };
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let written = write_all(&work, &files, threads, &mut out, &mut totals).and_then(|()| out.flush());
     bar.finish_and_clear();
     match written {

@@ -53,7 +53,7 @@ pub(crate) struct Epoch {
     ends: i64,
     key: Hash,
     /// Size, root and time of the last checkpoint of the epoch before.
-    seal: Option<(u64, Hash, i64)>,
+    seal: Option<(u64, (Hash, i64))>,
     signature: Option<Vec<u8>>,
     /// What the signature is over.
     signed: String,
@@ -63,10 +63,7 @@ impl Epoch {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let lines: Vec<&str> = text.strip_prefix("reeve-epoch/v1\n")?.strip_suffix('\n')?.split('\n').collect();
         let [origin, number, begins, ends, key, seal, signature] = lines[..] else { return None };
-        let sealed = |text: &str| {
-            let (size, (root, at)) = pair(text, text::number, |rest| pair(rest, text::hash, text::time))?;
-            Some((size, root, at))
-        };
+        let sealed = |text: &str| pair(text, text::number, |rest| pair(rest, text::hash, text::time));
         Some(Self {
             origin: text::field(origin, "origin")?.into(),
             number: text::number(text::field(number, "epoch")?)?,
@@ -130,8 +127,7 @@ pub(crate) fn is_plain(text: &str, most: usize) -> bool {
 
 /// Two names, of different people.
 pub(crate) fn two_people(one: &str, other: &str) -> Option<()> {
-    let differ = is_plain(one, 256) && is_plain(other, 256) && one.to_lowercase() != other.to_lowercase();
-    differ.then_some(())
+    (is_plain(one, 256) && is_plain(other, 256) && one.to_lowercase() != other.to_lowercase()).then_some(())
 }
 
 /// Goes through a log from its first entry and holds epochs and forks to the rules E1 to E5 and V4.
@@ -175,7 +171,7 @@ impl Follower {
         };
         let follows = Some(next.number) == last.number.checked_add(1) && next.origin == last.origin;
         need(follows, format!("does not follow epoch {}", last.number))?;
-        let (size, root, at) = next.seal.ok_or("does not seal the one before")?;
+        let (size, (root, at)) = next.seal.ok_or("does not seal the one before")?;
         need((size, root) == before, "seals another tree than the one before it")?;
         need(last.covers(at) && at <= next.begins, "seals a checkpoint from outside of the epoch before it")?;
         let key = last.key()?;

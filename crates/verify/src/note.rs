@@ -133,6 +133,11 @@ impl Checkpoint {
         Ok(checkpoint.ok_or("is signed but not in the form of docs/spec/record.md, or of another origin than the key")?)
     }
 
+    /// Whether a text has the form of a signed checkpoint, of whatever log and by whatever key.
+    pub(crate) fn is_form_of(note: &str) -> bool {
+        note.rsplit_once("\n\n").is_some_and(|(text, _)| Self::parse(&format!("{text}\n"), note).is_some())
+    }
+
     fn parse(signed: &str, note: &str) -> Option<Self> {
         let lines: Vec<&str> = signed.strip_suffix('\n')?.split('\n').collect();
         let [origin, size, root, time] = lines[..] else { return None };

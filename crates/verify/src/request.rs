@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Folder, Policy, Trust, VerifierKey, text, verify, verify_proof};
+use crate::{Checkpoint, Folder, Policy, Trust, VerifierKey, text, verify, verify_proof};
 
 /// What is to be checked: a ledger with `dir`, or a record with `proof`, `raw` and `key`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -51,6 +51,7 @@ impl Question {
             let root = self.root_key.as_deref().map(VerifierKey::parse).transpose()?;
             let forks = self.forks.iter().map(|fork| text::hex(fork)?.try_into().ok()).collect::<Option<_>>();
             let forks = forks.ok_or("a fork is named by its leaf hash, 64 hex digits")?;
+            text::need(self.against.iter().all(|note| Checkpoint::is_form_of(note)), "what `against` gives is no checkpoint")?;
             let report = verify(&Folder::new(dir), &Trust { key, root, policy, forks, against: self.against.clone() });
             return Ok(json!({ "verdict": report.verdict(), "report": report }));
         }

@@ -168,7 +168,6 @@ fn a_checkpoint_kept_elsewhere_has_one_verdict() {
     kept.push((false, store.sign(&signed.replacen(&line(2), &root, 1))));
     kept.push((false, store.sign(&signed.replacen(&format!("\n{}\n", line(1)), "\n1000\n", 1))));
     kept.push((false, newest.replacen("time 2", "time 1", 1)));
-    kept.push((false, String::new()));
     assert!(store.older.len() > 1, "{} earlier checkpoints", store.older.len());
     for (continues, note) in kept {
         let dir = store.dir.path();
@@ -183,6 +182,15 @@ fn a_checkpoint_kept_elsewhere_has_one_verdict() {
         if let Some(python) = &mut python {
             let answer = python.ask(&json!({ "dir": dir, "against": [note] }));
             assert_eq!(answer["verdict"], if continues { "intact" } else { "failed" }, "{note}\n{answer}");
+        }
+    }
+    // What is no checkpoint at all says nothing of the log: the question is wrong.
+    for other in [String::new(), "notes of the case\n".into(), newest.replacen("time 2", "at 2", 1), signed.trim_end().into()] {
+        let question = json!({ "dir": store.dir.path(), "against": [other] });
+        assert!(!reeve_ledger::Checkpoint::is_form_of(&other), "{other}");
+        assert_eq!(reeve_verify::answer(&question.to_string())["verdict"], "unusable", "{other}");
+        if let Some(python) = &mut python {
+            assert_eq!(python.ask(&question)["verdict"], "unusable", "{other}");
         }
     }
 }

@@ -80,12 +80,17 @@ struct LinkLine {
 }
 
 impl Resume {
-    /// Reads what is there; a file that is not there is made.
+    /// Reads what is there; a file that is not there is made, and one that is of something else is left as it is.
     pub(super) fn open(path: &Path, dir: &Path) -> Result<(Self, Notes), Error> {
         let text = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read.map_err(|error| Error::io("read", path, error))?,
         };
+        if !text.starts_with(&HEAD[..HEAD.len().min(text.len())]) {
+            let other =
+                io::Error::new(io::ErrorKind::AlreadyExists, "it is not from an earlier run, and is left as it is: name another");
+            return Err(Error::io("go on from", path, other));
+        }
         let dir = dir.canonicalize().map_err(|error| Error::io("find", dir, error))?;
         let lines = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
         let (ours, others): (Vec<Line>, Vec<Line>) =
@@ -156,7 +161,8 @@ impl Notes {
 
     /// Leaves a file with the lines that are still of use. A crash leaves the old one or the new.
     pub(super) fn finish(self) -> io::Result<()> {
-        let part = self.path.with_extension("part");
+        let mut part = self.path.clone().into_os_string();
+        part.push(".part");
         let mut out = io::BufWriter::new(File::create(&part)?);
         for line in &self.kept {
             serde_json::to_writer(&mut out, line)?;
@@ -248,5 +254,7 @@ fn sealed(statement: &Statement, disposed: Option<&Disposed>) -> String {
 }
 
 const FORMAT: u32 = 1;
+/// How every line begins, in whatever format.
+const HEAD: &[u8] = b"{\"reeve_verified\":";
 /// File systems note times in steps of up to two seconds.
 const SETTLED: SignedDuration = SignedDuration::from_secs(2);
