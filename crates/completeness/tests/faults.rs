@@ -138,3 +138,27 @@ fn every_write_fails() {
 fn every_write_is_reported_failed_and_happens() {
     fail_each_write(Fault::FailAfter);
 }
+
+/// A device that stumbles once while a server starts must not make deliveries unknown: sent again, they would be taken twice.
+#[test]
+fn every_read_fails_once() {
+    let deliveries = chain();
+    for read in 0.. {
+        let disk = MemoryDisk::default();
+        let ledger = open(&disk, "/ledger").unwrap();
+        assert_eq!(send(&ledger, &deliveries).len(), deliveries.len());
+        ledger.seal_now().unwrap();
+        drop(ledger);
+        let open = || open(&disk, "/ledger");
+        disk.plan_read(read);
+        let ledger = open().or_else(|_| open()).unwrap();
+        let again = send(&ledger, &deliveries);
+        let met = disk.met_read();
+        assert_eq!((again.len(), stored_of_source(&ledger)), (deliveries.len(), 11), "read {read}");
+        if !met {
+            eprintln!("{read} reads failed");
+            assert!(read > 10);
+            return;
+        }
+    }
+}

@@ -157,6 +157,37 @@ fn a_checkpoint_reported_failed_is_never_contradicted() {
     }
 }
 
+/// A refused group that was cut off again must not come back by a power cut once readers were told where the file ends.
+#[test]
+fn what_was_cut_off_stays_off_when_the_file_has_ended() {
+    let mut more = 0;
+    let mut ended = 0;
+    while more < 12 {
+        let disk = MemoryDisk::default();
+        let ledger = open(&disk).unwrap();
+        let mut client = Client::default();
+        client.append(&ledger, 5);
+        disk.plan(0, Fault::FailAndWriteBack);
+        client.append(&ledger, 2);
+        if client.failed.is_empty() {
+            // The write that failed was the idle mark: once more.
+            continue;
+        }
+        disk.plan(more, Fault::CrashBefore);
+        let _ = ledger.seal_now();
+        let told = ledger.durable_end();
+        drop(ledger);
+        ended += u32::from(told.segment > 0);
+        let ledger = open(&disk.reboot(Reboot::PowerCut)).unwrap();
+        let case = format!("a crash {more} writes later");
+        client.check(&ledger, &case);
+        let there = ledger.read_from(RecordId::default(), 100).unwrap();
+        assert_eq!(there.iter().filter(|record| record.id < told).count(), 5, "{case}: readers had passed {told}");
+        more += 1;
+    }
+    assert!(ended > 5, "the file ended in {ended} cases");
+}
+
 #[test]
 fn a_failed_sync_makes_the_ledger_read_only_with_a_reason() {
     let disk = MemoryDisk::default();

@@ -21,6 +21,8 @@ pub enum Fault {
     FailBefore,
     /// It happens and is reported failed; everything after works.
     FailAfter,
+    /// As before, and what was written by then reaches the device unasked, as it may at any time.
+    FailAndWriteBack,
 }
 
 /// What is left after the machine stopped.
@@ -48,6 +50,8 @@ struct Model {
     writes: u64,
     plan: Option<(u64, Fault)>,
     plan_two: Option<(PathBuf, u64, u64)>,
+    /// Reads until the one that fails.
+    plan_read: Option<u64>,
     dead: bool,
     space: Option<u64>,
 }
@@ -74,6 +78,16 @@ impl MemoryDisk {
     /// Whether the planned fault has happened; forgets it if not.
     pub fn met(&self) -> bool {
         self.model().plan.take().is_none()
+    }
+
+    /// The `read`-th read from now, from 0, fails; the same one succeeds when it is tried again.
+    pub fn plan_read(&self, read: u64) {
+        self.model().plan_read = Some(read);
+    }
+
+    /// Whether the planned read has failed; forgets the plan if not.
+    pub fn met_read(&self) -> bool {
+        self.model().plan_read.take().is_none()
     }
 
     /// What a new process finds.
@@ -130,8 +144,13 @@ impl MemoryDisk {
         let number = model.writes;
         model.writes += 1;
         let Some((_, fault)) = model.plan.take_if(|(at, _)| *at == number) else { return write(&mut model) };
-        if matches!(fault, Fault::CrashAfter | Fault::FailAfter) {
+        if matches!(fault, Fault::CrashAfter | Fault::FailAfter | Fault::FailAndWriteBack) {
             write(&mut model)?;
+        }
+        if fault == Fault::FailAndWriteBack {
+            for inode in &mut model.inodes {
+                inode.synced = inode.content.clone();
+            }
         }
         model.dead = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
         Err(failed())
@@ -249,8 +268,10 @@ impl DiskFile for MemoryFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let model = self.disk.model();
-        if model.dead {
+        let mut model = self.disk.model();
+        let fails = model.plan_read.take_if(|left| *left == 0).is_some();
+        model.plan_read = model.plan_read.map(|left| left - 1);
+        if fails || model.dead {
             return Err(io::Error::other("input/output error"));
         }
         let content = &model.inodes[self.inode].content;
