@@ -8,13 +8,13 @@ use datafusion::{
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::FairSpillPool,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
-        session_state::SessionState,
+        session_state::{SessionState, SessionStateBuilder},
     },
     object_store::{ObjectStore, local::LocalFileSystem},
     prelude::{SessionConfig, SessionContext},
 };
 
-use crate::{Error, Options, functions::sql_functions};
+use crate::{Error, Options, distinct, functions::sql_functions};
 
 /// Footers and page indexes kept in memory, in bytes.
 const FOOTER_CACHE: usize = 64 << 20;
@@ -66,7 +66,8 @@ impl Engine {
 }
 
 fn fresh(config: &SessionConfig, runtime: &Arc<RuntimeEnv>) -> SessionContext {
-    let session = SessionContext::new_with_config_rt(config.clone(), runtime.clone());
+    let state = SessionStateBuilder::new().with_config(config.clone()).with_runtime_env(runtime.clone()).with_default_features();
+    let session = SessionContext::new_with_state(state.with_optimizer_rules(distinct::rules()).build());
     sql_functions().into_iter().for_each(|function| session.register_udf(function));
     session
 }

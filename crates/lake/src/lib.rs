@@ -6,6 +6,7 @@ mod answer; // result rows as JSON
 mod catalog; // which segments are live; the read position
 mod compact; // small segments into large ones
 mod delta; // the table for other engines
+mod distinct; // count(distinct) beside counts
 mod engine; // the query engine's bounds
 mod error;
 mod event; // one event, events by attribute
