@@ -25,8 +25,9 @@ export async function server() {
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
 
 /** A fresh page. Whatever the browser complains about is collected; answers we provoke on purpose are not complaints. */
-export async function open(browser, { theme = 'dark', width = 1280, height = 800 } = {}) {
+export async function open(browser, { theme = 'dark', width = 1280, height = 800, cookies = [] } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, acceptDownloads: true });
+  await context.addCookies(cookies);
   await context.addInitScript((t) => { if (!localStorage.getItem('reeve.preferences')) localStorage.setItem('reeve.preferences', JSON.stringify({ theme: t, zone: 'utc' })); }, theme);
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
@@ -36,6 +37,12 @@ export async function open(browser, { theme = 'dark', width = 1280, height = 800
     if (message.type() === 'error' && !/Failed to load resource: the server responded with a status of 4/.test(message.text())) page.complaints.push(`console: ${message.text()}`);
   });
   return page;
+}
+
+/** Opens the console with the session that the page has. */
+export async function enter(page, url) {
+  await page.goto(url);
+  await page.getByRole('navigation', { name: 'Main' }).waitFor();
 }
 
 export async function signIn(page, url, path = '/') {

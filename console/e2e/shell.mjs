@@ -24,7 +24,7 @@ export const tests = [
     await page.getByLabel('Password').waitFor();
     await page.goto(`${url}/alerts`);
     await page.getByLabel('Password').waitFor();
-  }],
+  }, { ownSession: true }],
 
   ['keyboard: palette, shortcuts, search field, rows', async (page) => {
     await rows(page).first().waitFor();

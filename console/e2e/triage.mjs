@@ -18,19 +18,22 @@ async function handle(page, status, reason) {
   await form.getByRole('button', { name: 'Save' }).click();
 }
 
-/** Reconstructed once: what comes later reads it. */
+/** The incident's address, once: the first test that wants one reconstructs it. */
 let incident;
+
+async function reconstruct(page, url) {
+  if (!(await firstAlert(page, url))) return undefined;
+  await page.getByRole('button', { name: 'Reconstruct incident' }).click();
+  await page.waitForURL(/\/incidents\/./, { timeout: 60_000 });
+  return page.url();
+}
 
 /** From the first alert to its incident; false when there is nothing to start from. */
 export async function toIncident(page, url) {
-  if (incident) {
-    await page.goto(incident);
-  } else {
-    if (!(await firstAlert(page, url))) return false;
-    await page.getByRole('button', { name: 'Reconstruct incident' }).click();
-    await page.waitForURL(/\/incidents\/./, { timeout: 60_000 });
-    incident = page.url();
-  }
+  incident ??= reconstruct(page, url);
+  const address = await incident;
+  if (!address) return false;
+  if (page.url() !== address) await page.goto(address);
   await page.locator('li.step').first().waitFor();
   return true;
 }
