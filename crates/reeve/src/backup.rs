@@ -17,6 +17,7 @@ use serde_json::json;
 use walkdir::WalkDir;
 
 use crate::{
+    asked::{self, Act},
     exit::{Failure, UNUSABLE, UNVERIFIED, USAGE},
     folder::Folder,
     ledger_cmd::read_key,
@@ -30,7 +31,7 @@ use crate::{
   reeve backup --data /var/lib/reeve --to /backup/reeve --without-key
 
 A server may be running on the folder. Given the same --to again, only what is new is copied. What is copied is verified before the command ends.
-The lake is not copied: a restored server reads the record again. Keys of the hour are never copied; the stable key is, unless --without-key.")]
+The audit log tells who made it and where. The lake is not copied: a restored server reads the record again. Keys of the hour are never copied; the stable key is, unless --without-key.")]
 pub(crate) struct Args {
     /// Data folder
     #[arg(long, value_name = "DIR")]
@@ -98,6 +99,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             format!("`{}` holds something else: name an empty folder or an earlier backup", args.to.display()),
         ));
     }
+    // Whoever makes a copy can read what is in it: that is in the audit log before the copy is, and so in the copy, too.
+    asked::record(&args.data, Act::Backup, json!({ "to": std::path::absolute(&args.to).unwrap_or_else(|_| args.to.clone()) }))?;
     fs::create_dir_all(&args.to).map_err(failed("make", &args.to))?;
     close_to_others(&args.to)?;
     fs::write(args.to.join("unfinished"), "").map_err(failed("write into", &args.to))?;

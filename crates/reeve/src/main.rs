@@ -1,5 +1,6 @@
 //! The `reeve` command: arguments, configuration, wiring. Everything it does lives in the crates below it.
 mod access_cmd;
+mod asked;
 mod backup;
 mod ceremony;
 mod client;

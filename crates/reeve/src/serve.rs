@@ -21,6 +21,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use reeve_access::Access;
 use reeve_completeness::{Numbered, Query};
 use reeve_detect::{Engine, RuleSet};
 use reeve_record::Transport;
@@ -40,7 +41,7 @@ use self::{
     upkeep::Upkeep,
 };
 use crate::{
-    completeness_cmd,
+    asked, completeness_cmd,
     exit::{self, Failure, USAGE},
     folder::{self, Folder},
     output,
@@ -103,6 +104,7 @@ impl Server {
         let losses = Arc::new(Losses::new(intake.counters.clone(), folder.access.clone()));
         let (stop, stopped) = watch::channel(false);
         let measuring = tokio::spawn(measure(space.clone(), config.data.clone()));
+        let asked = tokio::spawn(answer(config.data.clone(), folder.access.clone()));
         let looking_after = tokio::spawn(deliveries::look_after(numbered.clone(), losses.clone()));
         let mut server = Self {
             config,
@@ -136,6 +138,7 @@ impl Server {
         }
         scrubbing.store(true, Relaxed);
         looking_after.abort();
+        asked.abort();
         server.close(reading).await;
         measuring.abort();
         opened
@@ -423,6 +426,16 @@ async fn measure(space: Arc<Space>, folder: PathBuf) {
     }
 }
 
+/// Records the acts that commands beside the server are about to do.
+async fn answer(data: PathBuf, access: Arc<Access>) {
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tick.tick().await;
+        let (data, access) = (data.clone(), access.clone());
+        let _ = tokio::task::spawn_blocking(move || asked::answer(&data, &access)).await;
+    }
+}
+
 /// One server at a time works on a data folder.
 pub(crate) struct DataLock(#[allow(dead_code, reason = "held, not read: the lock goes with the file")] File);
 
@@ -453,6 +466,12 @@ impl DataLock {
         }
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
         Ok(Self(file))
+    }
+
+    /// Whether a process has the folder.
+    pub(crate) fn is_held(data: &Path) -> bool {
+        let file = File::open(data.join("reeve.lock"));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
     }
 }
 

@@ -227,6 +227,10 @@ fn a_backup_made_under_load_holds_all_that_was_acknowledged_before_it_and_goes_o
     forks.iter().for_each(|fork| verify.extend(["--fork", fork]));
     reeve(verify).ended(0);
     let kept: std::collections::HashSet<Vec<u8>> = records(&restored.join("ledger"), "reeve.local/record").into_iter().collect();
+    let acts = String::from_utf8(records(&restored.join("audit"), "reeve.local/audit").join(&b'\n')).unwrap();
+    let copies: Vec<&str> = acts.lines().filter(|act| act.contains("\"act\":\"backup\"")).collect();
+    assert_eq!(copies.len(), 4, "two while the server ran, two after it: {copies:?}");
+    assert!(copies.iter().all(|act| act.contains("asked_by\":\"uid:") && act.contains(text(&backup))), "{copies:?}");
     let missing: Vec<&String> =
         wanted.iter().filter(|name| !kept.contains(format!("{{\"name\":\"{name}\"}}").as_bytes())).collect();
     assert!(missing.is_empty(), "{} of {}: {missing:?}", missing.len(), wanted.len());
