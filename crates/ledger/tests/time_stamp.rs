@@ -207,8 +207,17 @@ fn an_authority_that_is_away_delays_nothing_and_is_asked_again_after_a_restart()
     let stamps = dir.join("log/stamps");
     assert!(stamps.join("00000000.note").exists() && !stamps.join("00000000.late.tsr").exists());
     assert!(report(&dir).is_intact());
-    let ledger = open(&serve(tsa));
+    let url = serve(tsa);
+    let ledger = open(&url);
     wait_for(&ledger, "stamped", |status| status.time_stamps[0].epoch == Some(0));
     drop(ledger);
     assert_eq!(report(&dir).time_stamps, 1);
+
+    // Neither note nor response, as after a crash before both, or where nobody was asked until now: the newest checkpoint stands for the first.
+    fs::remove_dir_all(&stamps).unwrap();
+    let ledger = open(&url);
+    wait_for(&ledger, "stamped", |status| status.time_stamps[0].epoch == Some(0));
+    drop(ledger);
+    let report = report(&dir);
+    assert!(report.is_intact() && report.time_stamps == 1, "{report:?}");
 }

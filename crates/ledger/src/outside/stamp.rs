@@ -44,7 +44,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 /// What there is to stamp, and what was.
 #[derive(Default)]
 pub(super) struct StampWork {
-    /// The newest epoch with the note of its first checkpoint.
+    /// The newest epoch with the note to be stamped for it.
     pub(super) wanted: Option<(u64, String)>,
     /// By authority.
     done: Vec<Done>,
@@ -65,7 +65,7 @@ struct Done {
 }
 
 impl StampWork {
-    /// `kept`: the epoch that goes on, with its note, which may lack a stamp because a crash came in between.
+    /// `kept`: the epoch that goes on, with the note that is or is to be stamped for it, which may lack a stamp because a crash came in between.
     pub(super) fn begin(&mut self, stampers: usize, kept: Option<(u64, String)>) {
         self.done = vec![Done::default(); stampers];
         self.wanted = self.wanted.take().or(kept);
