@@ -14,7 +14,7 @@ import argparse, hmac, json, os, re, struct, sys
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from c2sp import (EARLIEST, LATEST, H, N, U64, WIDTH, Bad, Key, Policy, checkpoint_of, form, leaf_hash, need, number, places, root, root_of_path, sha,
+from c2sp import (CHECKPOINT, EARLIEST, LATEST, H, N, U64, WIDTH, Bad, Key, Policy, checkpoint_of, form, leaf_hash, need, number, places, root, root_of_path, sha,
                   tile_path, unbase64, utf8)
 from entries import DISPOSALS, TRANSPORTS, Follower, check_epoch, check_map, commitment, dispose, entry_of, epoch_key, epoch_of, leaf_of, stamp_of, statement_of
 from wal import scan_wal, wal_head

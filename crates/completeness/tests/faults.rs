@@ -48,12 +48,30 @@ fn numbered(ledger: &Arc<Ledger>) -> Result<Numbered, reeve_completeness::Error>
 
 /// Sends in order, each again once if it fails; the receipts that were given. Stops where a source would have to wait.
 fn send(ledger: &Arc<Ledger>, deliveries: &[Delivery]) -> Vec<String> {
-    let Ok(numbered) = numbered(ledger) else { return Vec::new() };
+    let numbered = match numbered(ledger) {
+        Ok(numbered) => numbered,
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            return Vec::new();
+        }
+    };
     let mut receipts = Vec::new();
     for (nth, delivery) in deliveries.iter().enumerate() {
         let try_once = || numbered.deliver("edge/web1", &delivery.note, &delivery.body.clone().into());
-        let Ok(outcome) = try_once().or_else(|_| try_once()) else { break };
-        let Ok(receipt) = outcome.receipt else { break };
+        let outcome = match try_once().or_else(|_| try_once()) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                eprintln!("not taken: {error}");
+                break;
+            }
+        };
+        let receipt = match outcome.receipt {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                eprintln!("no receipt: {error}");
+                break;
+            }
+        };
         receipts.push(receipt);
         if nth == 1 {
             let _ = ledger.seal_now();

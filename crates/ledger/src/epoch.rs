@@ -230,7 +230,16 @@ impl Epochs {
     fn load(&self, disk: &dyn Disk, statement: &EpochStatement) -> Result<SignerKey, Error> {
         let path = self.key_path(statement.epoch);
         let bad = |reason: &str| Error::Key { place: path.display().to_string(), reason: reason.into() };
-        let bytes = match read_all(disk, &path, 1 << 16) {
+        // A device that stumbles once must not leave the log without its key until it is opened again.
+        let read = || read_all(disk, &path, 1 << 16);
+        let stumbled = |error: &io::Error| error.kind() != io::ErrorKind::NotFound;
+        let mut bytes = read();
+        for _ in 0..RETRIES {
+            if bytes.as_ref().is_err_and(stumbled) {
+                bytes = read();
+            }
+        }
+        let bytes = match bytes {
             Ok(bytes) => Zeroizing::new(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(bad(GONE)),
             Err(error) => return Err(Error::io("read", &path, error)),
@@ -368,6 +377,8 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3600);
 const SHORTEST: Duration = Duration::from_secs(1);
 const KEY_BLOCK: usize = 4096;
+/// How often a key that cannot be read is tried again.
+const RETRIES: u32 = 4;
 
 #[cfg(test)]
 mod tests {
