@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use indicatif::{ProgressBar, ProgressStyle};
 use reeve_access::{Access, Accounts, Action};
 use reeve_ledger::{
-    Checkpoint, ForkAuthority, Ledger, Options, Progress, Report, Trust, VerifierKey, VerifyOptions, prove, verify, verify_proof,
+    ForkAuthority, Ledger, Options, Progress, Report, Trust, VerifierKey, VerifyOptions, prove, verify, verify_proof,
 };
 use reeve_record::RecordId;
 use serde_json::json;
@@ -388,7 +388,7 @@ fn read_hash(text: &str) -> Result<reeve_record::Hash, Failure> {
 fn read_checkpoint(path: &Path) -> Result<String, Failure> {
     let note = std::fs::read_to_string(path)
         .map_err(|error| Failure::new(USAGE, format!("cannot read the checkpoint `{}`: {error}", path.display())))?;
-    if Checkpoint::is_form_of(&note) {
+    if reeve_ledger::Checkpoint::is_form_of(&note) {
         return Ok(note);
     }
     let what = "is no checkpoint: give what `reeve ledger checkpoint` printed, or a copy of the file log/checkpoint";
