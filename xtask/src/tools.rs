@@ -69,6 +69,11 @@ pub const JUDGES: &[Tool] = &[
         packages: &["python3-cryptography"],
         purpose: "the witness, a process of its own",
     },
+    Tool {
+        there: || glob_exists("/usr/lib/postgresql", "bin/initdb"),
+        packages: &["postgresql"],
+        purpose: "a database server for the lake's catalog",
+    },
     Tool { there: || on_path("softhsm2-util"), packages: &["softhsm2"], purpose: "a PKCS#11 token that keeps the stable key" },
     Tool { there: || on_path("chromium"), packages: &["chromium"], purpose: "the console's end-to-end test" },
 ];

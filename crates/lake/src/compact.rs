@@ -66,7 +66,7 @@ impl Lake {
     /// `go_on` is asked every few thousand rows: it may sleep to give way, and stops the merge with false. Nothing has changed then.
     ///
     /// # Errors
-    /// [`Error::Superseded`] if others were faster. The files are as they were, or replaced as a whole.
+    /// [`Error::is_superseded`] if others were faster. The files are as they were, or replaced as a whole.
     pub fn compact(&self, go_on: &dyn Fn() -> bool) -> Result<Option<Compacted>, Error> {
         for merge in self.due(Timestamp::now()) {
             let lease = format!("compact {}", merge.slot.folder());
@@ -77,7 +77,7 @@ impl Lake {
             let done = if claim.is_some() { self.run_merge(&merge, &lease, go_on) } else { Ok(None) };
             drop(claim);
             let released = self.catalog.release(&lease, &self.holder);
-            return done.and_then(|compacted| released.map(|()| compacted));
+            return done.and_then(|compacted| Ok(released.map(|()| compacted)?));
         }
         Ok(None)
     }
@@ -92,18 +92,13 @@ impl Lake {
         let change =
             Change { add: std::slice::from_ref(&row), remove: &remove, lease: Some((lease, &self.holder)), ..Change::default() };
         // Writing and waiting took their time: a lease that ran out and that nobody took is ours again.
-        let held = self.catalog.lease(lease, &self.holder, self.options.compaction.lease).map(drop);
+        let held = self.catalog.lease(lease, &self.holder, self.options.compaction.lease).map(drop).map_err(Error::from);
         let written = held.and_then(|()| self.step(FlushStep::MergeWritten));
-        let told = written.and_then(|()| self.catalog.commit(&change)).and_then(|()| self.step(FlushStep::MergeCommitted));
-        if let Err(error) = told {
-            // Whether it happened after all, the catalog knows.
-            self.refresh()?;
-            if !self.state.read().files.iter().any(|file| file.row.path == row.path) {
-                self.discard(&row.path);
-            }
-            return Err(error);
+        let told = written.and_then(|()| Ok(self.catalog.commit(&change)?)).and_then(|()| self.step(FlushStep::MergeCommitted));
+        match told {
+            Ok(()) => self.replace(&remove, vec![row.clone()]),
+            Err(error) => self.happened(std::slice::from_ref(&row), error)?,
         }
-        self.replace(&merge.inputs, vec![row.clone()]);
         Ok(Some(Compacted {
             files: merge.inputs.len(),
             rows: row.rows,
@@ -113,13 +108,14 @@ impl Lake {
     }
 
     fn write_merged(&self, merge: &Merge, lease: &str, go_on: &dyn Fn() -> bool) -> Result<Option<SegmentRow>, Error> {
-        let path = format!("{}/{:012}.parquet", merge.slot.folder(), self.catalog.next_file()?);
+        let path = self.announce(merge.slot)?;
         let rows = merge.inputs.iter().map(|file| file.row.rows).sum::<u64>();
         let mut writer = SegmentWriter::create(&self.folder, &path, merge.slot, usize::try_from(rows).unwrap_or(usize::MAX))?;
-        let inputs: Vec<&str> = merge.inputs.iter().map(|file| file.row.path.as_str()).collect();
         let extended = parking_lot::Mutex::new(Instant::now());
         let go_on = || self.extend(lease, &extended) && go_on();
-        if !merge::merge(&self.folder, &inputs, &mut writer, &go_on)? {
+        if !merge::merge(&self.files, &merge.inputs, &mut writer, &go_on)? {
+            drop(writer);
+            self.discard(&path);
             return Ok(None);
         }
         let row = writer.finish()?;
@@ -129,14 +125,8 @@ impl Lake {
             return Err(Error::Damaged { path: folder_name(&folder), detail: format!("{rows} events became {}", row.rows) });
         }
         sync_folder(&folder)?;
+        self.files.keep(std::slice::from_ref(&row))?;
         Ok(Some(row))
-    }
-
-    /// Removes a file that did not become live.
-    pub(crate) fn discard(&self, path: &str) {
-        let full = self.folder.join(path);
-        let _ = crate::forget::erase(&full.with_extension("minutes"));
-        let _ = crate::forget::erase(&full);
     }
 
     /// Keeps the lease; false once it has passed to another, whose merge then wins.

@@ -15,6 +15,7 @@ use std::{
 
 use arrow::datatypes::{DataType, Field};
 use jiff::Timestamp;
+use reeve_objects::Objects;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -57,9 +58,9 @@ impl Lake {
     /// The log cannot be read or written; the table is as it was, and the next call tries again.
     pub fn publish(&self) -> Result<Option<Published>, Error> {
         let mut known = self.published.lock();
-        let log = self.folder.join(TABLE).join("_delta_log");
+        let log = self.log();
         if known.is_none() {
-            *known = Some(Table::load(&log).map_err(Error::io("read the Delta log in", &log))?);
+            *known = Some(Table::load(&log)?);
         }
         let Some(table) = known.as_mut() else { return Ok(None) };
         let live: BTreeMap<String, Arc<SegmentFile>> = self
@@ -80,33 +81,76 @@ impl Lake {
 impl Lake {
     /// Brings a table that there is up to date, and keeps no file for readers of its earlier versions.
     pub(crate) fn publish_and_let_go(&self) -> Result<(), Error> {
-        if is_published(&self.folder) {
-            self.publish()?;
-        }
+        self.publish_if_published()?;
         if let Some(table) = self.published.lock().as_mut() {
             table.parting.clear();
         }
         Ok(())
     }
+
+    /// Brings a table that there is up to date.
+    pub(crate) fn publish_if_published(&self) -> Result<(), Error> {
+        if self.log().read(0)?.is_some() {
+            self.publish()?;
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> Log {
+        Log { folder: self.folder.join(TABLE).join("_delta_log"), objects: self.files.objects().cloned() }
+    }
 }
 
-/// Whether the lake in this folder has been published before.
-pub(crate) fn is_published(folder: &Path) -> bool {
-    folder.join(TABLE).join("_delta_log").is_dir()
+/// Where the log's versions are: in a folder, or on object storage, with what was read or written of them in the folder too.
+struct Log {
+    folder: PathBuf,
+    objects: Option<Arc<dyn Objects>>,
+}
+
+impl Log {
+    /// One version; `None` if it has not been written.
+    fn read(&self, version: u64) -> Result<Option<String>, Error> {
+        let path = version_path(&self.folder, version);
+        match fs::read_to_string(&path) {
+            Ok(text) => return Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("read the Delta log in", path)(error)),
+        }
+        let Some(objects) = &self.objects else { return Ok(None) };
+        let bytes = match objects.get_bytes(&version_name(version)) {
+            Err(reeve_objects::Error::Missing { .. }) => return Ok(None),
+            read => read?,
+        };
+        let _ = fs::create_dir_all(&self.folder);
+        if let Err(error) = write_version(&self.folder, version, &bytes) {
+            tracing::debug!(%error, version, "a version of the Delta table will be fetched again");
+        }
+        let damaged =
+            |error: std::string::FromUtf8Error| Error::Damaged { path: version_name(version), detail: error.to_string() };
+        String::from_utf8(bytes).map(Some).map_err(damaged)
+    }
+
+    /// Writes a version whole, durable, and only if nobody else did.
+    fn write(&self, version: u64, text: &str) -> Result<(), Error> {
+        let failed = || Error::io("write the Delta log in", &self.folder);
+        fs::create_dir_all(&self.folder).map_err(failed())?;
+        if let Some(objects) = &self.objects {
+            objects.put_bytes(&version_name(version), text.as_bytes())?;
+        }
+        write_version(&self.folder, version, text.as_bytes()).map_err(failed())?;
+        sync_folder(&self.folder)
+    }
 }
 
 impl Table {
     /// Reads the log from its beginning.
-    fn load(log: &Path) -> io::Result<Self> {
+    fn load(log: &Log) -> Result<Self, Error> {
         let mut table = Self { next: 0, files: BTreeMap::new(), schema: String::new(), parting: Vec::new() };
-        loop {
-            let text = match fs::read_to_string(version_path(log, table.next)) {
-                Ok(text) => text,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(table),
-                Err(error) => return Err(error),
-            };
+        while let Some(text) = log.read(table.next)? {
             for line in text.lines() {
-                let mut action: Value = serde_json::from_str(line).map_err(io::Error::other)?;
+                let damaged =
+                    |error: serde_json::Error| Error::Damaged { path: version_name(table.next), detail: error.to_string() };
+                let mut action: Value = serde_json::from_str(line).map_err(damaged)?;
                 let path = |action: &Value| action["path"].as_str().map(str::to_owned);
                 if let Some(path) = path(&action["add"]) {
                     table.files.insert(path, None);
@@ -118,12 +162,11 @@ impl Table {
             }
             table.next += 1;
         }
+        Ok(table)
     }
 
-    fn follow(&mut self, log: &Path, live: BTreeMap<String, Arc<SegmentFile>>) -> Result<Option<Published>, Error> {
+    fn follow(&mut self, log: &Log, live: BTreeMap<String, Arc<SegmentFile>>) -> Result<Option<Published>, Error> {
         self.parting.retain(|(since, _)| since.elapsed() < GRACE);
-        let failed = || Error::io("write the Delta log in", log);
-        fs::create_dir_all(log).map_err(failed())?;
         let now = Timestamp::now().as_millisecond();
         let mut actions = Vec::new();
         let schema = schema_text();
@@ -144,8 +187,8 @@ impl Table {
             let operation = if done.removed == 0 { "WRITE" } else { "OPTIMIZE" };
             let engine = format!("reeve {}", env!("CARGO_PKG_VERSION"));
             actions.insert(0, json!({ "commitInfo": { "timestamp": now, "operation": operation, "engineInfo": engine } }));
-            write_version(log, self.next, &actions).map_err(failed())?;
-            sync_folder(log)?;
+            let lines: Vec<String> = actions.iter().map(|action| format!("{action}\n")).collect();
+            log.write(self.next, &lines.concat())?;
             self.next += 1;
         }
         let old = std::mem::replace(&mut self.files, live.into_iter().map(|(path, file)| (path, Some(file))).collect());
@@ -156,17 +199,18 @@ impl Table {
     }
 }
 
+fn version_name(version: u64) -> String {
+    format!("{TABLE}/_delta_log/{version:020}.json")
+}
+
 fn version_path(log: &Path, version: u64) -> PathBuf {
     log.join(format!("{version:020}.json"))
 }
 
-/// Writes a version whole, durable, and only if nobody else did.
-fn write_version(log: &Path, version: u64, actions: &[Value]) -> io::Result<()> {
+fn write_version(log: &Path, version: u64, text: &[u8]) -> io::Result<()> {
     let part = log.join(format!(".{version:020}.{}.part", std::process::id()));
     let mut file = File::create(&part)?;
-    for action in actions {
-        writeln!(file, "{action}")?;
-    }
+    file.write_all(text)?;
     file.sync_all()?;
     // A link is refused where the name is taken; a rename would replace it.
     let linked = fs::hard_link(&part, version_path(log, version));

@@ -1,6 +1,6 @@
 //! The query engine's settings and bounds, shared by all queries of a lake.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use datafusion::{
     datasource::object_store::ObjectStoreUrl,
@@ -14,7 +14,7 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use crate::{Error, Options, distinct, functions::sql_functions};
+use crate::{Error, Options, distinct, fetching::FetchingStore, files::Files, functions::sql_functions};
 
 /// Footers and page indexes kept in memory, in bytes.
 const FOOTER_CACHE: usize = 64 << 20;
@@ -30,7 +30,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(folder: &Path, options: &Options) -> Result<Self, Error> {
+    pub(crate) fn new(files: &Arc<Files>, options: &Options) -> Result<Self, Error> {
+        let folder = files.folder();
         let spill = folder.join("tmp");
         std::fs::create_dir_all(&spill).map_err(Error::io("create", &spill))?;
         let disk = DiskManagerBuilder::default()
@@ -41,9 +42,12 @@ impl Engine {
             .with_disk_manager_builder(disk)
             .with_metadata_cache_limit(FOOTER_CACHE)
             .build_arc()?;
-        // The seam for object storage: everything below sees only this store and paths in it.
-        let store: Arc<dyn ObjectStore> =
+        // Everything below sees only this store and paths in it.
+        let mut store: Arc<dyn ObjectStore> =
             Arc::new(LocalFileSystem::new_with_prefix(folder).map_err(|error| Error::Engine { message: error.to_string() })?);
+        if files.objects().is_some() {
+            store = Arc::new(FetchingStore { local: store, files: files.clone() });
+        }
         let url = ObjectStoreUrl::parse("reeve://lake")?;
         runtime.register_object_store(url.as_ref(), store.clone());
         let mut config = SessionConfig::new().with_target_partitions(options.threads).with_information_schema(false);

@@ -14,29 +14,11 @@ pub enum Error {
         source: io::Error,
     },
     /// The segment catalog refused.
-    #[error("lake catalog: cannot {what}: {source}; check that the disk has room and that the data folder is writable")]
-    Catalog {
-        /// What was attempted, as in `commit segments`.
-        what: &'static str,
-        /// The database's answer.
-        source: rusqlite::Error,
-    },
-    /// The catalog was written by a newer Reeve.
-    #[error(
-        "lake catalog has format {found}, this program reads up to {known}: use the newer program, or read the record again into an empty lake"
-    )]
-    CatalogFormat {
-        /// Format number in the catalog.
-        found: i64,
-        /// Highest format number known.
-        known: i64,
-    },
-    /// Somebody else changed the lake first.
-    #[error("lake catalog: `{what}` passed to somebody else meanwhile; nothing was changed, the work is planned anew")]
-    Superseded {
-        /// The segment or lease.
-        what: String,
-    },
+    #[error(transparent)]
+    Catalog(#[from] reeve_catalog::Error),
+    /// Object storage refused.
+    #[error(transparent)]
+    Objects(#[from] reeve_objects::Error),
     /// A file does not hold what it should.
     #[error("`{path}` is damaged: {detail}; `reeve lake rebuild` makes it anew from the record")]
     Damaged {
@@ -93,7 +75,8 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "LAKE-IO",
-            Self::Catalog { .. } | Self::CatalogFormat { .. } | Self::Superseded { .. } => "LAKE-CATALOG",
+            Self::Catalog(_) => "LAKE-CATALOG",
+            Self::Objects(_) => "LAKE-OBJECTS",
             Self::Columns { .. } => "LAKE-COLUMNS",
             Self::Segment { .. } | Self::Damaged { .. } => "LAKE-SEGMENT",
             Self::Engine { .. } => "LAKE-ENGINE",
@@ -101,6 +84,11 @@ impl Error {
             Self::Sql { .. } => "LAKE-SQL",
             Self::Stopped => "LAKE-STOPPED",
         }
+    }
+
+    /// True if nothing was changed because somebody else was faster.
+    pub fn is_superseded(&self) -> bool {
+        matches!(self, Self::Catalog(error) if error.is_superseded())
     }
 
     /// Byte offset in the query text, for errors that have one.
@@ -111,10 +99,6 @@ impl Error {
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }
-    }
-
-    pub(crate) fn catalog(what: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
-        move |source| Self::Catalog { what, source }
     }
 
     pub(crate) fn columns(what: &'static str) -> impl FnOnce(arrow::error::ArrowError) -> Self {

@@ -1,6 +1,6 @@
 //! Events of records whose content was taken out leave the lake, and its files leave nothing behind.
 use std::{
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::{self, Write},
     path::Path,
     sync::Arc,
@@ -49,7 +49,7 @@ impl Lake {
     /// # Errors
     /// A file cannot be read or written, or the catalog refused; what was done so far stays.
     pub fn forget(&self, segments: std::ops::RangeInclusive<u32>, gone: &dyn Fn(RecordId) -> bool) -> Result<Forgotten, Error> {
-        let _one_at_a_time = self.flushing();
+        let one_at_a_time = self.flushing();
         // Filters tell of bytes that are gone: they are made anew without them.
         for segment in segments.clone().take_while(|segment| self.raw().segment(*segment).is_some()) {
             self.forget_raw(segment)?;
@@ -60,7 +60,7 @@ impl Lake {
             if !self.read_columns(file, &["record", "records"])?.iter().any(touched) {
                 continue;
             }
-            let batches = segment::read(self.folder(), &file.row.path)?;
+            let batches = segment::read(&self.files, &file.row)?;
             let (mut kept, mut total) = (Vec::new(), 0);
             for (number, batch) in batches.iter().enumerate() {
                 total += batch.num_rows();
@@ -73,6 +73,8 @@ impl Lake {
         }
         // Other engines lose sight of it at once, and their files do not wait for readers of earlier versions.
         self.publish_and_let_go()?;
+        drop(one_at_a_time);
+        self.sweep()?;
         Ok(forgotten)
     }
 
@@ -100,11 +102,8 @@ impl Lake {
     }
 
     fn read_columns(&self, file: &Arc<SegmentFile>, names: &[&str]) -> Result<Vec<RecordBatch>, Error> {
-        let path = file.row.path.as_str();
-        let failed = |what| move |source| Error::Segment { what, path: path.to_owned(), source };
-        let full = self.folder().join(path);
-        let input = File::open(&full).map_err(Error::io("open", &full))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(input).map_err(failed("read"))?;
+        let failed = |what| move |source| Error::Segment { what, path: file.row.path.clone(), source };
+        let builder = ParquetRecordBatchReaderBuilder::try_new(self.files.open(&file.row)?).map_err(failed("read"))?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
         let reader = builder.with_projection(mask).build().map_err(failed("read"))?;
         reader.map(|batch| batch.map_err(Error::columns("read an event segment"))).collect()
@@ -120,8 +119,11 @@ impl Lake {
         };
         let remove = [file.row.path.clone()];
         let change = Change { add: &add, remove: &remove, ..Change::default() };
-        self.commit_change(&change)?;
-        file.retire();
+        match self.catalog.commit(&change) {
+            Ok(()) => self.replace(&remove, add),
+            // Without new files there is nothing to see it by: the next call looks again.
+            Err(error) => self.happened(&add, error.into())?,
+        }
         Ok(())
     }
 }

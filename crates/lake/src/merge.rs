@@ -1,6 +1,6 @@
 //! Many sorted segments into one, k-way: rows are copied in order, never sorted again.
 
-use std::{fs::File, path::Path, sync::LazyLock};
+use std::sync::{Arc, LazyLock};
 
 use arrow::{
     array::{Array, AsArray, RecordBatch},
@@ -10,20 +10,27 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 
 use crate::{
     Error,
+    catalog::SegmentRow,
+    files::Files,
     schema::STORED,
-    segment::{self, CHUNK_ROWS, Columns, HOST},
+    segment::{self, CHUNK_ROWS, Columns, HOST, SegmentFile},
     writer::SegmentWriter,
 };
 
 /// Rows of one input in memory at once.
 const READ_ROWS: usize = 2048;
 
-/// Writes the rows of `inputs` (paths below `folder`), each sorted by host, time, record, into `writer` in that order. Of equal
+/// Writes the rows of `inputs`, each sorted by host, time, record, into `writer` in that order. Of equal
 /// rows those of earlier inputs come first. False if `go_on`, asked first and after each stretch of rows, said to stop.
-pub(crate) fn merge(folder: &Path, inputs: &[&str], writer: &mut SegmentWriter, go_on: &dyn Fn() -> bool) -> Result<bool, Error> {
+pub(crate) fn merge(
+    files: &Files,
+    inputs: &[Arc<SegmentFile>],
+    writer: &mut SegmentWriter,
+    go_on: &dyn Fn() -> bool,
+) -> Result<bool, Error> {
     let mut cursors = Vec::with_capacity(inputs.len());
-    for path in inputs {
-        cursors.extend(Cursor::open(folder, path)?);
+    for input in inputs {
+        cursors.extend(Cursor::open(files, &input.row)?);
     }
     let mut chunk = Chunk::default();
     if !go_on() {
@@ -65,13 +72,12 @@ type Key<'r> = (Option<&'r str>, i64, i64);
 
 impl Cursor {
     /// `None` if the file has no rows.
-    fn open(folder: &Path, path: &str) -> Result<Option<Self>, Error> {
-        let full = folder.join(path);
-        let file = File::open(&full).map_err(Error::io("open", &full))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+    fn open(files: &Files, row: &SegmentRow) -> Result<Option<Self>, Error> {
+        let path = row.path.clone();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(files.open(row)?)
             .and_then(|builder| builder.with_batch_size(READ_ROWS).build())
-            .map_err(|source| Error::Segment { what: "read", path: path.to_owned(), source })?;
-        let mut cursor = Self { path: path.to_owned(), reader, batch: RecordBatch::new_empty(STORED.clone()), at: 0 };
+            .map_err(|source| Error::Segment { what: "read", path: path.clone(), source })?;
+        let mut cursor = Self { path, reader, batch: RecordBatch::new_empty(STORED.clone()), at: 0 };
         Ok(cursor.advance()?.then_some(cursor))
     }
 

@@ -3,7 +3,7 @@
 //! Format: docs/spec/lake.md, *Counts by the minute*. Derived from the segment: where it is missing or damaged the segment itself is read.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::Write as _,
     path::Path,
     sync::{Arc, LazyLock},
@@ -24,7 +24,14 @@ use parquet::{
     file::properties::WriterProperties,
 };
 
-use crate::{schema, segment::HOST};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    catalog::{SegmentRow, Stored},
+    files::Files,
+    schema,
+    segment::HOST,
+};
 
 /// A minute in microseconds.
 pub(crate) const MINUTE_US: i64 = 60_000_000;
@@ -125,13 +132,13 @@ impl Counter {
         }
     }
 
-    /// Writes the counts beside the segment, unless it is too small or they hardly sum anything up. Returns the bytes written.
-    pub(crate) fn save(mut self, segment: &Path) -> std::io::Result<u64> {
+    /// Writes the counts beside the segment, unless it is too small or they hardly sum anything up. Returns what was written.
+    pub(crate) fn save(mut self, segment: &Path) -> std::io::Result<Option<Stored>> {
         if let Some((key, count)) = self.last.take() {
             *self.counts.entry(key).or_default() += count;
         }
         if self.full || self.rows < ROWS_MIN || self.counts.len() as u64 * 2 > self.rows {
-            return Ok(0);
+            return Ok(None);
         }
         let rows = self.rows;
         let batch = self.into_batch().map_err(std::io::Error::other)?;
@@ -143,7 +150,7 @@ impl Counter {
         let mut file = File::create(&path)?;
         file.write_all(&body)?;
         file.sync_all()?;
-        Ok(body.len() as u64)
+        Ok(Some(Stored { bytes: body.len() as u64, sha256: Sha256::digest(&body).into() }))
     }
 
     fn into_batch(self) -> Result<RecordBatch, arrow::error::ArrowError> {
@@ -182,12 +189,12 @@ fn parquet_of(batch: &RecordBatch) -> Result<Vec<u8>, parquet::errors::ParquetEr
     writer.into_inner()
 }
 
-/// The counts of a segment of so many events; `None` if there are none that can be used.
-fn load(segment: &Path, rows: u64) -> Option<RecordBatch> {
-    let bytes = Bytes::from(fs::read(segment.with_extension("minutes")).ok()?);
-    let found = read(&bytes, rows);
+/// The counts of a segment; `None` if there are none that can be used.
+fn load(files: &Files, row: &SegmentRow) -> Option<RecordBatch> {
+    let bytes = Bytes::from(files.counts(row)?);
+    let found = read(&bytes, row.rows);
     if found.is_none() {
-        tracing::warn!(path = %segment.display(), "counts beside this event file are damaged; the file itself is read");
+        tracing::warn!(path = row.path, "counts beside this event file are damaged; the file itself is read");
     }
     found
 }
@@ -217,16 +224,16 @@ impl Counts {
         Self(Mutex::new((LruCache::unbounded(), 0)))
     }
 
-    /// The counts of the segment at `path` below `folder`, of so many events; `None` if it has none.
-    pub(crate) fn of(&self, folder: &Path, path: &str, rows: u64) -> Option<RecordBatch> {
-        if let Some(known) = self.0.lock().0.get(path) {
+    /// The counts of a segment; `None` if it has none.
+    pub(crate) fn of(&self, files: &Files, row: &SegmentRow) -> Option<RecordBatch> {
+        if let Some(known) = self.0.lock().0.get(&row.path) {
             return known.clone();
         }
-        let found = if rows < ROWS_MIN { None } else { load(&folder.join(path), rows) };
+        let found = if row.rows < ROWS_MIN { None } else { load(files, row) };
         let size = |batch: &Option<RecordBatch>| 128 + batch.as_ref().map_or(0, RecordBatch::get_array_memory_size);
         let mut cache = self.0.lock();
         cache.1 += size(&found);
-        if let Some((_, old)) = cache.0.push(path.to_owned(), found.clone()) {
+        if let Some((_, old)) = cache.0.push(row.path.clone(), found.clone()) {
             cache.1 -= size(&old);
         }
         while cache.1 > CACHE_BYTES

@@ -1,6 +1,6 @@
 //! Replaces the events of a stretch of the record with those that reading it again gives.
 
-use std::{collections::BTreeSet, fs::File, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::{AsArray, BooleanArray, RecordBatch},
@@ -131,19 +131,19 @@ impl Rereading<'_> {
         for folder in &self.folders {
             sync_folder(folder)?;
         }
+        self.lake.files.keep(&self.added)?;
         (done.files_removed, done.files_added) = (remove.len(), self.added.len());
         let paths: Vec<String> = remove.iter().map(|file| file.row.path.clone()).collect();
         let change = Change { add: &self.added, remove: &paths, ..Change::default() };
         let lake = self.lake;
         lake.step(FlushStep::BeforeCommit)?;
-        if let Err(error) = lake.catalog.commit(&change).and_then(|()| lake.step(FlushStep::AfterCommit)) {
-            lake.refresh()?;
-            // What is live after all must not be removed with what is not.
-            let live = lake.state.read().files.clone();
-            self.added.retain(|row| !live.iter().any(|file| file.row.path == row.path));
-            return Err(error);
+        let told = lake.catalog.commit(&change).map_err(Error::from).and_then(|()| lake.step(FlushStep::AfterCommit));
+        // Whatever came of it, they are no longer this replacement's to remove.
+        let added = std::mem::take(&mut self.added);
+        match told {
+            Ok(()) => lake.replace(&paths, added),
+            Err(error) => lake.happened(&added, error)?,
         }
-        lake.replace(&remove, std::mem::take(&mut self.added));
         Ok(done)
     }
 
@@ -166,6 +166,9 @@ impl Rereading<'_> {
         if kept > 0 && kept < file.row.rows {
             let row = SegmentRow { rewrites: file.row.rewrites, ..writer.finish()? };
             self.added.push(row);
+        } else {
+            drop(writer);
+            self.lake.discard(&path);
         }
         Ok(kept)
     }
@@ -186,7 +189,7 @@ impl Rereading<'_> {
         let folder = self.lake.folder.join(&relative);
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         self.folders.extend(folder.ancestors().take(3).map(std::path::Path::to_path_buf));
-        Ok(format!("{relative}/{:012}.parquet", self.lake.catalog.next_file()?))
+        self.lake.announce(slot)
     }
 
     /// The batch's events whose first record is inside the range, or those where it is not.
@@ -219,16 +222,18 @@ fn reaches(file: &SegmentFile, from: i64, to: i64) -> bool {
     range(file).is_none_or(|(low, high)| low < to && high >= from)
 }
 
+/// Whether a file can be read; of one on object storage, whether it is there: what was fetched was checked.
 fn opens(lake: &Lake, file: &SegmentFile) -> bool {
-    let full = lake.folder.join(&file.row.path);
-    let rows = File::open(full).ok().and_then(|file| ParquetRecordBatchReaderBuilder::try_new(file).ok());
+    if lake.files.objects().is_some() {
+        // A store that does not answer says nothing about its files.
+        return lake.files.is_kept(&file.row).unwrap_or(true);
+    }
+    let rows = lake.files.open(&file.row).ok().and_then(|file| ParquetRecordBatchReaderBuilder::try_new(file).ok());
     rows.is_some_and(|reader| reader.metadata().file_metadata().num_rows().cast_unsigned() == file.row.rows)
 }
 
 fn open(lake: &Lake, file: &SegmentFile) -> Result<impl Iterator<Item = Result<RecordBatch, Error>>, Error> {
-    let full = lake.folder.join(&file.row.path);
-    let opened = File::open(&full).map_err(Error::io("open", &full))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(opened)
+    let reader = ParquetRecordBatchReaderBuilder::try_new(lake.files.open(&file.row)?)
         .and_then(|builder| builder.with_batch_size(CHUNK_ROWS).build())
         .map_err(|source| Error::Segment { what: "read", path: file.row.path.clone(), source })?;
     Ok(reader.map(|batch| batch.and_then(segment::widened).map_err(Error::columns("read an event segment"))))

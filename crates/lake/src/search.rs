@@ -270,7 +270,7 @@ impl Lake {
             if file.row.time.1 < start || file.row.time.0 >= end {
                 continue;
             }
-            match self.counts.of(&self.folder, &file.row.path, file.row.rows) {
+            match self.counts.of(&self.files, &file.row) {
                 Some(counts) => {
                     batches.push(minutes::within(&counts, inner_start, inner_end).map_err(Error::columns("read counts"))?);
                     counted.push(file.clone());

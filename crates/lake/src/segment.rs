@@ -2,8 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    path::{Path, PathBuf},
+    fmt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -31,6 +31,7 @@ use parquet::{
 use crate::{
     Error,
     catalog::{Bound, MIXED, Range, SegmentRow},
+    files::Files,
     schema::{FORMAT, STORED, promoted},
     writer::SegmentWriter,
 };
@@ -42,17 +43,17 @@ const DAY_US: i64 = 86_400_000_000;
 const ROW_GROUP_ROWS: usize = 262_144;
 pub(crate) const CHUNK_ROWS: usize = 8192;
 
-/// A live file. Removed from disk once the catalog no longer lists it and the last query that knew it has ended.
-#[derive(Debug)]
+/// A live file. Removed from the folder once the catalog no longer lists it and the last query that knew it has ended.
 pub(crate) struct SegmentFile {
     pub(crate) row: SegmentRow,
-    full: PathBuf,
+    files: Arc<Files>,
     dead: AtomicBool,
 }
 
 impl SegmentFile {
-    pub(crate) fn new(folder: &Path, row: SegmentRow) -> Self {
-        Self { full: folder.join(&row.path), row, dead: AtomicBool::new(false) }
+    pub(crate) fn new(files: &Arc<Files>, row: SegmentRow) -> Self {
+        files.register(&row);
+        Self { files: files.clone(), row, dead: AtomicBool::new(false) }
     }
 
     /// Says that the catalog no longer lists the file.
@@ -63,12 +64,13 @@ impl SegmentFile {
 
 impl Drop for SegmentFile {
     fn drop(&mut self) {
-        if self.dead.load(Ordering::Acquire) {
-            // If it stays it is an orphan, and the next open removes it.
-            // Erased, since what it held may have left the record, or will one day.
-            let _ = crate::forget::erase(&self.full);
-            let _ = crate::forget::erase(&self.full.with_extension("minutes"));
-        }
+        self.files.let_go(&self.row, self.dead.load(Ordering::Acquire));
+    }
+}
+
+impl fmt::Debug for SegmentFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentFile").field("row", &self.row).field("dead", &self.dead).finish_non_exhaustive()
     }
 }
 
@@ -158,11 +160,9 @@ impl<'b> Columns<'b> {
 }
 
 /// Reads a whole segment back, for merging it with newer rows.
-pub(crate) fn read(folder: &Path, path: &str) -> Result<Vec<RecordBatch>, Error> {
-    let failed = |what| move |source| Error::Segment { what, path: path.to_owned(), source };
-    let full = folder.join(path);
-    let file = File::open(&full).map_err(Error::io("open", &full))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+pub(crate) fn read(files: &Files, row: &SegmentRow) -> Result<Vec<RecordBatch>, Error> {
+    let failed = |what| move |source| Error::Segment { what, path: row.path.clone(), source };
+    let reader = ParquetRecordBatchReaderBuilder::try_new(files.open(row)?)
         .and_then(|builder| builder.with_batch_size(CHUNK_ROWS).build())
         .map_err(failed("read"))?;
     reader.map(|batch| batch.and_then(widened).map_err(Error::columns("read an event segment"))).collect()
@@ -286,7 +286,7 @@ pub(crate) fn ranges(metadata: &ParquetMetaData) -> BTreeMap<String, Range> {
                 std::collections::btree_map::Entry::Vacant(entry) => {
                     entry.insert(found);
                 }
-                std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().widen(found),
+                std::collections::btree_map::Entry::Occupied(mut entry) => widen(entry.get_mut(), found),
             }
         }
     }
@@ -309,16 +309,14 @@ fn range(statistics: &Statistics, values: i64) -> Option<Range> {
     Some(Range { bounds: Some((low, high)), nulls })
 }
 
-impl Range {
-    fn widen(&mut self, other: Self) {
-        self.nulls += other.nulls;
-        self.bounds = match (self.bounds.take(), other.bounds) {
-            (Some((low, high)), Some((other_low, other_high))) => {
-                Some((if other_low < low { other_low } else { low }, if other_high > high { other_high } else { high }))
-            }
-            (bounds, None) | (None, bounds) => bounds,
-        };
-    }
+fn widen(range: &mut Range, other: Range) {
+    range.nulls += other.nulls;
+    range.bounds = match (range.bounds.take(), other.bounds) {
+        (Some((low, high)), Some((other_low, other_high))) => {
+            Some((if other_low < low { other_low } else { low }, if other_high > high { other_high } else { high }))
+        }
+        (bounds, None) | (None, bounds) => bounds,
+    };
 }
 
 pub(crate) fn text_bounds(ranges: &BTreeMap<String, Range>, name: &str) -> Option<(String, String)> {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
+    hash::{BuildHasher as _, RandomState},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,18 +16,21 @@ use arrow::{
     datatypes::Int64Type,
 };
 use parking_lot::{Mutex, RwLock};
+use reeve_objects::Objects;
 use reeve_record::RecordId;
 
 use crate::{
     Compaction, Error, RawStore, Row, Rows,
-    catalog::{Catalog, Change, MIXED, SegmentRow},
+    catalog::{Catalog, Change, MIXED, SegmentRow, Withdrawn},
     delta,
     engine::Engine,
+    files::Files,
     hot::Hot,
     minutes::Counts,
     native::Natives,
     rows::{self, Caps},
     segment::{self, SegmentFile, Slot},
+    sweep::Parting,
     texts::{Indexed, TextSearch},
 };
 
@@ -48,6 +52,12 @@ pub struct Options {
     pub threads: usize,
     /// When small files are merged.
     pub compaction: Compaction,
+    /// Where live segments are listed; default an SQLite file in the lake's folder.
+    pub catalog: Option<Arc<dyn Catalog>>,
+    /// Where event files are kept; default the lake's folder.
+    pub objects: Option<Arc<dyn Objects>>,
+    /// Bytes of files kept on object storage that are in the folder too; default 10 GiB.
+    pub cache_bytes: u64,
     /// Called at each step of a flush or merge; an error stops it there, as a crash would. For tests.
     pub faults: Option<Arc<dyn Fn(FlushStep) -> io::Result<()> + Send + Sync>>,
 }
@@ -63,6 +73,9 @@ impl Options {
             spill_bytes: 8 << 30,
             threads: std::thread::available_parallelism().map_or(2, Into::into),
             compaction: Compaction::default(),
+            catalog: None,
+            objects: None,
+            cache_bytes: 10 << 30,
             faults: None,
         }
     }
@@ -97,9 +110,12 @@ pub(crate) struct Snapshot {
 /// Event tables of one data folder: one writer, any number of readers.
 pub struct Lake {
     pub(crate) folder: PathBuf,
+    pub(crate) files: Arc<Files>,
     pub(crate) options: Options,
-    pub(crate) catalog: Box<dyn Catalog>,
+    pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) state: RwLock<State>,
+    /// Files of changes of which it is not known whether they happened.
+    pub(crate) undecided: Mutex<Vec<String>>,
     // Held for a whole flush, so that two cannot interleave. Appends and reads do not take it.
     pub(crate) flushing: Mutex<()>,
     pub(crate) texts: Arc<TextSearch>,
@@ -107,6 +123,8 @@ pub struct Lake {
     pub(crate) published: Mutex<Option<delta::Table>>,
     /// Who this is in leases.
     pub(crate) holder: String,
+    /// Whose announced files are, now and after a restart.
+    pub(crate) node: String,
     pub(crate) engine: Engine,
 }
 
@@ -114,6 +132,7 @@ pub(crate) struct State {
     pub(crate) files: Vec<Arc<SegmentFile>>,
     /// Paths of files that a flush or merge of this process is about to replace: no other may.
     pub(crate) claimed: BTreeSet<String>,
+    pub(crate) parting: Parting,
     hot: Hot,
     oldest: Option<Instant>,
     pub(crate) read_through: RecordId,
@@ -159,6 +178,8 @@ pub struct Flushed {
 
 /// Events of one class and day in one flush below which they share the day's mixed file.
 const OWN_FILE_ROWS: usize = 256;
+/// How long a file may be written before others may take it for abandoned. A process that begins again says so at once.
+const ANNOUNCED: Duration = Duration::from_secs(86_400);
 /// Native names remembered for suggestions; further ones are not.
 const MAX_NAMES: usize = 20_000;
 
@@ -171,14 +192,24 @@ impl Lake {
         let events = folder.join("events");
         fs::create_dir_all(&events).map_err(Error::io("create", &events))?;
         let folder = folder.canonicalize().map_err(Error::io("resolve", folder))?;
-        let catalog = crate::SqliteCatalog::open(&folder.join("catalog.sqlite"))?;
+        let catalog: Arc<dyn Catalog> = match &options.catalog {
+            Some(catalog) => catalog.clone(),
+            None => Arc::new(crate::SqliteCatalog::open(&folder.join("catalog.sqlite"))?),
+        };
+        let node = node(&folder)?;
+        catalog.keep_at(&options.objects.as_ref().map_or_else(|| format!("folder {node}"), |objects| objects.place()))?;
+        // One process at a time has this folder: what an earlier one announced and did not finish will not be.
+        catalog.withdraw(Withdrawn::Owner(&node))?;
         let (segments, read_through) = catalog.load()?;
         let names = catalog.names()?.into_iter().collect();
-        let engine = Engine::new(&folder, &options)?;
-        let files = segments.into_iter().map(|row| Arc::new(SegmentFile::new(&folder, row))).collect();
+        let live: BTreeSet<String> = segments.iter().map(|row| row.path.clone()).collect();
+        let files = Arc::new(Files::new(&folder, options.objects.clone().map(|objects| (objects, options.cache_bytes))));
+        let engine = Engine::new(&files, &options)?;
+        let segments = segments.into_iter().map(|row| Arc::new(SegmentFile::new(&files, row))).collect();
         let state = State {
-            files,
+            files: segments,
             claimed: BTreeSet::new(),
+            parting: Parting::new(),
             hot: Hot::default(),
             oldest: None,
             read_through,
@@ -190,17 +221,18 @@ impl Lake {
         let needles = folder.join("needles");
         fs::create_dir_all(&needles).map_err(Error::io("create", &needles))?;
         let texts = Arc::new(TextSearch::new(options.raw.clone(), needles, options.threads));
-        let (state, flushing, holder) = (RwLock::new(state), Mutex::new(()), holder());
-        let (catalog, counts, published) = (Box::new(catalog), Counts::new(), Mutex::new(None));
-        let lake = Self { folder, options, catalog, state, flushing, texts, counts, published, holder, engine };
+        let (state, flushing, holder, undecided) = (RwLock::new(state), Mutex::new(()), holder(), Mutex::default());
+        let (counts, published) = (Counts::new(), Mutex::new(None));
+        let lake =
+            Self { folder, files, options, catalog, state, undecided, flushing, texts, counts, published, holder, node, engine };
         // First what others read, then the files it no longer names.
-        if delta::is_published(&lake.folder)
-            && let Err(error) = lake.publish()
-        {
+        if let Err(error) = lake.publish_if_published() {
             tracing::warn!(%error, "the Delta table may name files that are gone until it is published again");
         }
-        let live = lake.snapshot().files;
-        remove_orphans(&lake.folder, &live.iter().map(|file| file.row.path.as_str()).collect())?;
+        remove_orphans(&lake.folder, &live)?;
+        if let Err(error) = lake.sweep() {
+            tracing::warn!(%error, "files that are no longer live could not be removed, trying again later");
+        }
         Ok(lake)
     }
 
@@ -280,27 +312,33 @@ impl Lake {
             }
             state.hot.seal()
         };
-        let result = self.write_segments(&sealed, read_through);
-        if result.is_err() {
+        let mut written = Written::default();
+        if let Err(error) = self.write_segments(&sealed, read_through, &mut written) {
             self.state.write().hot.unseal();
+            written.add.iter().for_each(|row| self.discard(&row.path));
+            return Err(error);
         }
-        let written = result?;
         self.commit(written, read_through)
     }
 
-    fn write_segments(&self, sealed: &[RecordBatch], read_through: RecordId) -> Result<Written<'_>, Error> {
+    fn write_segments<'l>(
+        &'l self,
+        sealed: &[RecordBatch],
+        read_through: RecordId,
+        written: &mut Written<'l>,
+    ) -> Result<(), Error> {
         self.step(FlushStep::Start)?;
         let (taken, left) = split(sealed, read_through).map_err(Error::columns("split events"))?;
-        let mut written = Written { left, rows: taken.iter().map(|batch| batch.num_rows() as u64).sum(), ..Written::default() };
+        (written.left, written.rows) = (left, taken.iter().map(|batch| batch.num_rows() as u64).sum());
         written.names = self.new_names(&taken);
         for (slot, rows) in slots(&taken) {
-            self.write_slot(slot, rows, &taken, &mut written)?;
+            self.write_slot(slot, rows, &taken, written)?;
             self.step(FlushStep::SegmentWritten)?;
         }
         for folder in &written.folders {
             sync_folder(folder)?;
         }
-        Ok(written)
+        self.files.keep(&written.add)
     }
 
     fn write_slot<'l>(
@@ -316,7 +354,7 @@ impl Lake {
         let (small, claim) = self.claim_absorbed(slot, rows.len() as u64);
         written.claims.push(claim);
         for file in small {
-            let old = segment::read(&self.folder, &file.row.path)?;
+            let old = segment::read(&self.files, &file.row)?;
             for batch in old {
                 rows.extend((0..batch.num_rows()).map(|row| (batches.len(), row)));
                 batches.push(batch);
@@ -326,7 +364,7 @@ impl Lake {
         let relative = slot.folder();
         let folder = self.folder.join(&relative);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let path = format!("{relative}/{:012}.parquet", self.catalog.next_file()?);
+        let path = self.announce(slot)?;
         written.add.push(segment::write(&self.folder, &path, slot, &batches, rows)?);
         let day = folder.parent().map(Path::to_path_buf);
         written.folders.extend([Some(folder), day, Some(self.folder.join("events"))].into_iter().flatten());
@@ -336,16 +374,19 @@ impl Lake {
     fn commit(&self, written: Written<'_>, read_through: RecordId) -> Result<Flushed, Error> {
         let remove: Vec<String> = written.remove.iter().map(|file| file.row.path.clone()).collect();
         let position = read_through.max(self.read_through());
-        let change =
-            Change { add: &written.add, remove: &remove, read_through: Some(position), names: &written.names, lease: None };
-        let unchanged = self.step(FlushStep::BeforeCommit).and_then(|()| self.catalog.commit(&change));
+        let read_through = Some((self.read_through(), position));
+        let change = Change { add: &written.add, remove: &remove, read_through, names: &written.names, lease: None };
+        let flushed = Flushed {
+            rows: written.rows,
+            files: written.add.len(),
+            merged: written.remove.len(),
+            bytes: written.add.iter().map(|row| row.bytes).sum(),
+        };
+        let unchanged = self.step(FlushStep::BeforeCommit).and_then(|()| Ok(self.catalog.commit(&change)?));
         if let Err(error) = unchanged {
             self.state.write().hot.unseal();
-            if matches!(error, Error::Superseded { .. }) {
-                // Another process merged what this flush meant to: the next flush sees it.
-                self.refresh()?;
-            }
-            return Err(error);
+            // Another process merged what this flush meant to, or the commit may have been made: the catalog tells.
+            return self.happened(&written.add, error).map(|()| flushed);
         }
         let known = self.step(FlushStep::AfterCommit);
         let mut state = self.state.write();
@@ -354,22 +395,14 @@ impl Lake {
             state.stopped = true;
             return Err(error);
         }
-        let flushed = Flushed {
-            rows: written.rows,
-            files: written.add.len(),
-            merged: written.remove.len(),
-            bytes: written.add.iter().map(|row| row.bytes).sum(),
-        };
         // One lock for all of it: a snapshot has each event in memory or in a file, never in both and never in neither.
-        state.files.retain(|file| !remove.contains(&file.row.path));
-        state.files.extend(written.add.into_iter().map(|row| Arc::new(SegmentFile::new(&self.folder, row))));
+        state.exchange(&self.files, &remove, written.add);
         state.hot.replace_sealed(written.left);
         state.oldest = (state.hot.rows() > 0).then(Instant::now);
         state.read_through = position;
         state.names.extend(written.names);
         state.flushes += 1;
         drop(state);
-        written.remove.iter().for_each(|file| file.retire());
         Ok(flushed)
     }
 
@@ -398,25 +431,26 @@ impl Lake {
     }
 
     /// Shows readers `add` instead of `remove`, after the catalog has changed so.
-    pub(crate) fn replace(&self, remove: &[Arc<SegmentFile>], add: Vec<SegmentRow>) {
-        let mut state = self.state.write();
-        state.files.retain(|file| !remove.iter().any(|gone| gone.row.path == file.row.path));
-        state.files.extend(add.into_iter().map(|row| Arc::new(SegmentFile::new(&self.folder, row))));
-        drop(state);
-        remove.iter().for_each(|file| file.retire());
+    pub(crate) fn replace(&self, remove: &[String], add: Vec<SegmentRow>) {
+        self.state.write().exchange(&self.files, remove, add);
     }
 
-    /// Takes over the catalog's list of live files. Called with the flush lock held: a flush that has committed and not yet said so
-    /// would show its events twice.
+    /// Takes over the catalog's list of live files and its read position: events before that are in files, and leave memory. Called with the
+    /// flush lock held: a flush that has committed and not yet said so would show its events twice.
     pub(crate) fn refresh(&self) -> Result<(), Error> {
-        let (segments, _) = self.catalog.load()?;
+        let (segments, position) = self.catalog.load()?;
         let mut state = self.state.write();
-        let mut known: std::collections::BTreeMap<String, Arc<SegmentFile>> =
-            state.files.drain(..).map(|file| (file.row.path.clone(), file)).collect();
-        let live = |row: SegmentRow| known.remove(&row.path).unwrap_or_else(|| Arc::new(SegmentFile::new(&self.folder, row)));
-        state.files = segments.into_iter().map(live).collect();
-        drop(state);
-        known.values().for_each(|file| file.retire());
+        let live: BTreeSet<String> = segments.iter().map(|row| row.path.clone()).collect();
+        let known: BTreeSet<String> = state.files.iter().map(|file| file.row.path.clone()).collect();
+        let gone: Vec<String> = known.difference(&live).cloned().collect();
+        state.exchange(&self.files, &gone, segments.into_iter().filter(|row| !known.contains(&row.path)).collect());
+        if position > state.read_through {
+            let (_, left) = split(state.hot.batches(), position).map_err(Error::columns("split events"))?;
+            state.hot.seal();
+            state.hot.replace_sealed(left);
+            state.oldest = (state.hot.rows() > 0).then(Instant::now);
+            state.read_through = position;
+        }
         Ok(())
     }
 
@@ -469,28 +503,46 @@ impl Lake {
         self.flushing.lock()
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Writes rows of `batches` as a new file of a slot, durable with its name; no catalog lists it yet.
     pub(crate) fn write_file(&self, slot: Slot, batches: &[RecordBatch], rows: Vec<(usize, usize)>) -> Result<SegmentRow, Error> {
         let relative = slot.folder();
         let folder = self.folder.join(&relative);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let path = format!("{relative}/{:012}.parquet", self.catalog.next_file()?);
+        let path = self.announce(slot)?;
         let row = segment::write(&self.folder, &path, slot, batches, rows)?;
         sync_folder(&folder)?;
+        self.files.keep(std::slice::from_ref(&row))?;
         Ok(row)
     }
 
-    /// Commits a change of files and lets readers go over to it.
-    pub(crate) fn commit_change(&self, change: &Change<'_>) -> Result<(), Error> {
-        self.catalog.commit(change)?;
-        let mut state = self.state.write();
-        state.files.retain(|file| !change.remove.contains(&file.row.path));
-        state.files.extend(change.add.iter().map(|row| Arc::new(SegmentFile::new(&self.folder, row.clone()))));
-        Ok(())
+    /// The path of a new file of a slot, which is this process's to write.
+    pub(crate) fn announce(&self, slot: Slot) -> Result<String, Error> {
+        Ok(self.catalog.announce(&slot.folder(), &self.node, ANNOUNCED)?)
+    }
+
+    /// Removes a file that did not become live from the folder. What else there is of it the next sweep removes.
+    pub(crate) fn discard(&self, path: &str) {
+        if let Err(error) = self.files.erase_here(path) {
+            tracing::warn!(%error, "a file that did not become live stays for now");
+        }
+        self.undecided.lock().push(path.to_owned());
+    }
+
+    /// Whether a change that was reported as failed happened all the same. The catalog knows; while it cannot be asked, the files of the
+    /// change stay, and the error is the change's own. Called with the flush lock held.
+    pub(crate) fn happened(&self, add: &[SegmentRow], error: Error) -> Result<(), Error> {
+        if let Err(silent) = self.refresh() {
+            tracing::warn!(error = %silent, "whether a change was made is not known until the catalog answers");
+            self.undecided.lock().extend(add.iter().map(|row| row.path.clone()));
+            return Err(error);
+        }
+        let live: BTreeSet<String> = self.state.read().files.iter().map(|file| file.row.path.clone()).collect();
+        if !add.is_empty() && add.iter().all(|row| live.contains(&row.path)) {
+            tracing::info!(%error, "a change that was reported as failed was made");
+            return Ok(());
+        }
+        add.iter().filter(|row| !live.contains(&row.path)).for_each(|row| self.discard(&row.path));
+        Err(error)
     }
 
     pub(crate) fn step(&self, step: FlushStep) -> Result<(), Error> {
@@ -498,6 +550,18 @@ impl Lake {
             Some(fault) => fault(step).map_err(Error::io("flush", &self.folder)),
             None => Ok(()),
         }
+    }
+}
+
+impl State {
+    /// Puts files in the place of others. Those are dead once the last query that knew them has ended.
+    fn exchange(&mut self, files: &Arc<Files>, remove: &[String], add: Vec<SegmentRow>) {
+        let remove: BTreeSet<&String> = remove.iter().collect();
+        for file in self.files.extract_if(.., |file| remove.contains(&file.row.path)) {
+            file.retire();
+            self.parting.insert(file.row.path.clone(), Arc::downgrade(&file));
+        }
+        self.files.extend(add.into_iter().map(|row| Arc::new(SegmentFile::new(files, row))));
     }
 }
 
@@ -514,6 +578,25 @@ impl Drop for Claim<'_> {
             state.claimed.remove(path);
         });
     }
+}
+
+/// The name of this folder among those who share a catalog: given once, at random.
+fn node(folder: &Path) -> Result<String, Error> {
+    let path = folder.join("node");
+    match fs::read_to_string(&path) {
+        Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("read", path)(error)),
+        _ => {}
+    }
+    let name = format!("{:016x}", RandomState::new().hash_one(holder()));
+    let part = folder.join("node.part");
+    let written = File::create(&part).and_then(|mut file| {
+        io::Write::write_all(&mut file, name.as_bytes())?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&part, &path)).map_err(Error::io("write", path))?;
+    sync_folder(folder)?;
+    Ok(name)
 }
 
 /// A name no other process has: number, and when it began.
@@ -609,7 +692,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
 }
 
 /// Removes event files that no catalog row lists, and what queries spilled before a crash.
-fn remove_orphans(folder: &Path, live: &BTreeSet<&str>) -> Result<(), Error> {
+fn remove_orphans(folder: &Path, live: &BTreeSet<String>) -> Result<(), Error> {
     let _ = fs::remove_dir_all(folder.join("tmp"));
     for day in listed(&folder.join("events"))? {
         for class in listed(&day)? {

@@ -21,7 +21,7 @@ use arrow::array::{Array, AsArray};
 use common::{Raws, Told, World, append, ask, identities, query};
 use futures::StreamExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use reeve_lake::{Catalog, Change, Compaction, FlushStep, Lake, Options, SearchEvent, SearchRequest, SqliteCatalog};
+use reeve_lake::{Catalog, Compaction, FlushStep, Lake, Options, SearchEvent, SearchRequest, SqliteCatalog};
 use reeve_record::RecordId;
 
 fn told(index: u32) -> Told {
@@ -188,7 +188,8 @@ async fn a_merge_stopped_at_any_step_leaves_the_old_or_the_new_files() {
             if at == step && trip.load(Ordering::Relaxed) { Err(io::Error::other("stopped here")) } else { Ok(()) }
         }));
         let lake = Arc::new(Lake::open(&folder.path().join("lake"), faulty).unwrap());
-        assert!(lake.compact(&|| true).is_err(), "{step:?}");
+        // What was committed and reported as failed has happened, and the catalog told so.
+        assert_eq!(lake.compact(&|| true).is_ok(), step == FlushStep::MergeCommitted, "{step:?}");
         assert_eq!(rows(&lake).await, before, "{step:?}: this process");
         drop(lake);
         let lake = open(folder.path(), &raws);
@@ -206,10 +207,10 @@ async fn a_merge_stopped_at_any_step_leaves_the_old_or_the_new_files() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_failed_merge_the_same_process_goes_on() {
-    for step in [FlushStep::MergeWritten, FlushStep::MergeCommitted] {
+    for (step, times) in [(FlushStep::MergeWritten, 2), (FlushStep::MergeCommitted, 1)] {
         let World { folder, raws, lake } = filled(4);
         drop(lake);
-        let failures = Arc::new(AtomicUsize::new(2));
+        let failures = Arc::new(AtomicUsize::new(times));
         let left = failures.clone();
         let mut faulty = options(&raws);
         faulty.faults = Some(Arc::new(move |at| {
@@ -219,7 +220,7 @@ async fn after_a_failed_merge_the_same_process_goes_on() {
         let lake = Arc::new(Lake::open(&folder.path().join("lake"), faulty).unwrap());
         let before = rows(&lake).await;
         while failures.load(Ordering::Relaxed) > 0 {
-            assert!(lake.compact(&|| true).is_err());
+            assert_eq!(lake.compact(&|| true).is_ok(), step == FlushStep::MergeCommitted);
         }
         compact_all(&lake);
         assert_eq!(rows(&lake).await, before);
@@ -285,66 +286,6 @@ async fn only_who_holds_the_lease_merges() {
     assert_eq!(world.lake.compact(&|| true).unwrap(), None, "all slots are another's");
     std::thread::sleep(Duration::from_millis(350));
     assert!(world.lake.compact(&|| true).unwrap().is_some(), "a lease that is not extended ends");
-}
-
-#[test]
-fn leases_pass_on_and_guard_commits() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("catalog.sqlite");
-    let (one, two) = (SqliteCatalog::open(&path).unwrap(), SqliteCatalog::open(&path).unwrap());
-    let (long, short) = (Duration::from_secs(60), Duration::from_millis(50));
-    assert!(one.lease("slot", "one", long).unwrap());
-    assert!(one.lease("slot", "one", short).unwrap(), "the holder may change its term");
-    assert!(!two.lease("slot", "two", long).unwrap());
-    std::thread::sleep(Duration::from_millis(80));
-    assert!(two.lease("slot", "two", long).unwrap(), "it had ended");
-    let change = Change { lease: Some(("slot", "one")), ..Change::default() };
-    let lost = one.commit(&change).unwrap_err();
-    assert!(matches!(lost, reeve_lake::Error::Superseded { .. }), "{lost}");
-    one.release("slot", "one").unwrap();
-    assert!(!one.lease("slot", "one", long).unwrap(), "only the holder gives it back");
-    two.commit(&Change { lease: Some(("slot", "two")), ..Change::default() }).unwrap();
-    let gone = two.commit(&Change { remove: &["events/none.parquet".to_owned()], ..Change::default() }).unwrap_err();
-    assert!(gone.to_string().contains("events/none.parquet"), "{gone}");
-}
-
-#[test]
-fn two_processes_never_merge_the_same() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("catalog.sqlite");
-    SqliteCatalog::open(&path).unwrap();
-    let taken = Arc::new(AtomicUsize::new(0));
-    let threads: Vec<_> = (0..8)
-        .map(|nth| {
-            let (path, taken) = (path.clone(), taken.clone());
-            std::thread::spawn(move || {
-                let catalog = SqliteCatalog::open(&path).unwrap();
-                for round in 0..20 {
-                    if catalog.lease(&format!("slot {round}"), &format!("holder {nth}"), Duration::from_secs(60)).unwrap() {
-                        taken.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            })
-        })
-        .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert_eq!(taken.load(Ordering::Relaxed), 20, "each lease has one holder");
-}
-
-#[test]
-fn a_catalog_of_format_1_is_taken_over() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("catalog.sqlite");
-    let old = rusqlite::Connection::open(&path).unwrap();
-    old.execute_batch(include_str!("../../../cases/lake/catalog-1.sql")).unwrap();
-    drop(old);
-    let catalog = SqliteCatalog::open(&path).unwrap();
-    let (segments, position) = catalog.load().unwrap();
-    assert_eq!((segments.len(), segments[0].rows, segments[0].rewrites), (1, 700, 0));
-    assert_eq!(position, RecordId { segment: 3, index: 7 });
-    assert!(catalog.lease("slot", "one", Duration::from_secs(1)).unwrap());
-    drop(catalog);
-    assert_eq!(SqliteCatalog::open(&path).unwrap().load().unwrap().0.len(), 1, "and read again as it is now");
 }
 
 /// Kill -9 at any moment of flushing and merging. The child says what it flushed only after it was told so.

@@ -14,6 +14,7 @@ use reeve_ledger::{ExternalKey, Ledger, Policy, Priority, TimeStamper};
 
 use crate::{
     exit::{Failure, UNUSABLE, USAGE},
+    lake_place::{self, LakePlace},
     outward, pkcs11, rules,
     serve::DataLock,
 };
@@ -44,14 +45,19 @@ impl Folder {
     /// # Errors
     /// Another process has it, or a part of it cannot be opened; says which.
     pub(crate) fn open(dir: &Path, origin: &str) -> Result<Self, Failure> {
-        Self::open_with(dir, origin, &LedgerSettings::default())
+        Self::open_with(dir, origin, &LedgerSettings::default(), None)
     }
 
-    /// As [`Folder::open`], with keys, witnesses and time-stamps as configured.
+    /// As [`Folder::open`], with keys, witnesses, time-stamps and the lake's place as configured.
     ///
     /// # Errors
     /// As [`Folder::open`].
-    pub(crate) fn open_with(dir: &Path, origin: &str, settings: &LedgerSettings) -> Result<Self, Failure> {
+    pub(crate) fn open_with(
+        dir: &Path,
+        origin: &str,
+        settings: &LedgerSettings,
+        place: Option<&LakePlace>,
+    ) -> Result<Self, Failure> {
         let lock = DataLock::take(dir)?;
         let stable_key = stable_key(dir, settings.pkcs11.as_ref())?;
         let net = outward::of_folder(dir, settings.ca_file.as_deref())?;
@@ -66,7 +72,7 @@ impl Folder {
             Ledger::open(&dir.join(folder), options).map(Arc::new).map_err(|error| failed(dir, folder, &error))
         };
         let (record, audit) = (ledger("record", "ledger")?, ledger("audit", "audit")?);
-        let options = reeve_lake::Options::new(Arc::new(LedgerRaw(record.clone())));
+        let options = lake_place::options(dir, place, reeve_lake::Options::new(Arc::new(LedgerRaw(record.clone()))))?;
         let lake = Arc::new(Lake::open(&dir.join("lake"), options).map_err(|error| failed(dir, "lake", &error))?);
         let queue = Arc::new(reeve_case::Store::open(dir).map_err(|error| failed(dir, "alert queue", &error))?);
         let accounts = Arc::new(Accounts::open(dir).map_err(|error| failed(dir, "accounts", &error))?);

@@ -56,7 +56,8 @@ pub(crate) struct Rebuild {
   reeve lake check --data /var/lib/reeve
   reeve lake check --data /var/lib/reeve --records 100000 --seed 7
 
-Prints one JSON object: how many records were read again, which events and which answers differ.")]
+Prints one JSON object: how many records were read again, which events and which answers differ, and whether the files that should be there
+are, on object storage too, and no others.")]
 pub(crate) struct Check {
     /// Data folder
     #[arg(long, value_name = "DIR")]
@@ -110,8 +111,9 @@ fn compact(args: &Compact) -> Result<(), Failure> {
     while let Some(done) = folder.lake.index_raw(&|| true).map_err(unusable)? {
         (segments, filter_bytes) = (segments + 1, filter_bytes + done.bytes);
     }
+    let removed = folder.lake.sweep().map_err(unusable)?;
     output::json(&json!({
-        "merges": merges, "files": files, "segments_filtered": segments, "filter_bytes": filter_bytes, "lake": folder.lake.status(),
+        "removed": removed, "merges": merges, "files": files, "segments_filtered": segments, "filter_bytes": filter_bytes, "lake": folder.lake.status(),
     }))
 }
 
@@ -173,11 +175,21 @@ fn check(args: &Check) -> Result<(), Failure> {
         let _ = std::fs::remove_dir_all(&place);
     }
     let answers = runtime.block_on(answers_differ(&folder.lake));
+    let unusable = |error: reeve_lake::Error| Failure::new(UNUSABLE, error);
+    folder.lake.sweep().map_err(unusable)?;
+    let kept = folder.lake.kept().map_err(unusable)?;
     output::json(&json!({
-        "seed": seed, "records": records, "events": events, "differ": differ.len(), "first": differ.iter().take(20).collect::<Vec<_>>(),
+        "seed": seed, "kept": kept, "records": records, "events": events, "differ": differ.len(), "first": differ.iter().take(20).collect::<Vec<_>>(),
         "answers": answers,
     }))?;
-    if differ.is_empty() && answers.iter().all(|answer| answer["same"] == true) {
+    if !kept.orphans.is_empty() {
+        let hint = "a Reeve that was told of another catalog may have written them; nothing reads them";
+        return Err(Failure::new(
+            UNVERIFIED,
+            format!("{} files are where files are kept and nobody names them: {hint}", kept.orphans.len()),
+        ));
+    }
+    if differ.is_empty() && kept.missing.is_empty() && answers.iter().all(|answer| answer["same"] == true) {
         return Ok(());
     }
     let hint = "`reeve lake rebuild` makes events anew from the record; events of another Reeve's decoders differ too";

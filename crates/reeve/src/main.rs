@@ -13,6 +13,7 @@ mod hold_cmd;
 mod incident_cmd;
 mod ingest;
 mod lake_cmd;
+mod lake_place;
 mod ledger_cmd;
 mod output;
 mod outward;

@@ -88,7 +88,7 @@ impl Server {
     async fn run(config: Config) -> Result<(), Failure> {
         let signals = Signals::new()?;
         let alive = deliveries::last_alive(&config.data);
-        let folder = Folder::open_with(&config.data, &config.origin, &config.ledger)?;
+        let folder = Folder::open_with(&config.data, &config.origin, &config.ledger, Some(&config.lake))?;
         // A full disk must not keep a server from starting: what it has can still be read.
         if let Err(error) = folder.access.own_act("server_start", serde_json::json!({ "alive": alive })) {
             tracing::error!(%error, "the start could not be recorded: statements of completeness will not know when no server ran");

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::{
     exit::{Failure, USAGE},
     folder::LedgerSettings,
+    lake_place::LakePlace,
 };
 
 /// Arguments of `reeve serve`.
@@ -106,6 +107,7 @@ pub(crate) struct Config {
     pub(crate) http: Vec<(&'static str, Listening)>,
     pub(crate) watch: Vec<PathBuf>,
     pub(crate) ledger: LedgerSettings,
+    pub(crate) lake: LakePlace,
     pub(crate) sources: Vec<SourceKey>,
     pub(crate) limits: Limits,
     /// How often record and audit log are recomputed while the server runs.
@@ -168,6 +170,8 @@ struct File {
     journal: Listener,
     #[serde(default)]
     ledger: LedgerSection,
+    #[serde(default)]
+    lake: LakePlace,
     #[serde(default)]
     scrub: ScrubSection,
     #[serde(default)]
@@ -460,6 +464,7 @@ impl Config {
                 file.gelf_http.settings("gelf_http", &HTTP, Address::Off, &within)?,
                 file.journal.settings("journal", &HTTP, Address::Off, &within)?,
             ],
+            lake: file.lake.within(&within),
             ledger: file.ledger.settings(within)?,
             sources: read_sources(&file.sources)?,
             limits,
@@ -580,6 +585,28 @@ mod tests {
             ("[ledger]\npolicy = \"reeve.toml\"\n", "line 1"),
             ("[[ledger.time_stamps]]\nname = \"A B\"\nurl = \"http://x/\"\n", "a-z"),
         ] {
+            let failure = load(wrong).unwrap_err();
+            assert!(failure.code == USAGE && failure.message.contains(named), "{wrong}: {}", failure.message);
+        }
+    }
+
+    #[test]
+    fn the_lakes_place_is_read_and_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reeve.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Config::load(Args { config: Some(path.clone()), ..Args::default() })
+        };
+        assert_eq!(load("").unwrap().lake, LakePlace::default());
+        let text = "[lake]\ncatalog = \"postgres://reeve@db/reeve\"\ncatalog_password_file = \"pw\"\n[lake.objects]\nendpoint = \"http://s3:8333\"\n\
+                    bucket = \"b\"\nprefix = \"lake/\"\ncredentials_file = \"key\"\ncache_bytes = 1000\n";
+        let lake = load(text).unwrap().lake;
+        assert_eq!(lake.catalog_password_file, Some(folder.path().join("pw")));
+        let bucket = lake.objects.unwrap();
+        assert_eq!((bucket.region.as_str(), bucket.path_style, bucket.cache_bytes), ("us-east-1", true, Some(1000)));
+        assert_eq!(bucket.credentials_file, Some(folder.path().join("key")));
+        for (wrong, named) in [("[lake]\ncatalogue = \"x\"\n", "catalogue"), ("[lake.objects]\nbucket = \"b\"\n", "endpoint")] {
             let failure = load(wrong).unwrap_err();
             assert!(failure.code == USAGE && failure.message.contains(named), "{wrong}: {}", failure.message);
         }

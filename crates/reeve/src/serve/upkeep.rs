@@ -42,6 +42,7 @@ impl Upkeep {
         while !self.stop.load(Relaxed) {
             if !self.space.is_tight() && published.is_none_or(|at| at.elapsed() >= PUBLISH_EVERY) {
                 self.publish();
+                self.sweep();
                 published = Some(Instant::now());
             }
             // A merge needs as much room as its inputs take: while the disk fills, that is the record's.
@@ -63,6 +64,15 @@ impl Upkeep {
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the Delta table could not be published; other engines see what it was"),
+        }
+    }
+
+    /// Removes files that are no longer live, and takes over what others did.
+    fn sweep(&self) {
+        match self.lake.sweep() {
+            Ok(0) => {}
+            Ok(files) => tracing::debug!(files, "event files that are no longer live removed"),
+            Err(error) => tracing::warn!(%error, "event files that are no longer live could not be removed, trying again later"),
         }
     }
 
