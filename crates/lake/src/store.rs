@@ -396,13 +396,14 @@ impl Lake {
             return Err(error);
         }
         // One lock for all of it: a snapshot has each event in memory or in a file, never in both and never in neither.
-        state.exchange(&self.files, &remove, written.add);
+        let gone = state.exchange(&self.files, &remove, written.add);
         state.hot.replace_sealed(written.left);
         state.oldest = (state.hot.rows() > 0).then(Instant::now);
         state.read_through = position;
         state.names.extend(written.names);
         state.flushes += 1;
         drop(state);
+        drop(gone);
         Ok(flushed)
     }
 
@@ -432,7 +433,8 @@ impl Lake {
 
     /// Shows readers `add` instead of `remove`, after the catalog has changed so.
     pub(crate) fn replace(&self, remove: &[String], add: Vec<SegmentRow>) {
-        self.state.write().exchange(&self.files, remove, add);
+        let gone = self.state.write().exchange(&self.files, remove, add);
+        drop(gone);
     }
 
     /// Takes over the catalog's list of live files and its read position: events before that are in files, and leave memory. Called with the
@@ -443,7 +445,7 @@ impl Lake {
         let live: BTreeSet<String> = segments.iter().map(|row| row.path.clone()).collect();
         let known: BTreeSet<String> = state.files.iter().map(|file| file.row.path.clone()).collect();
         let gone: Vec<String> = known.difference(&live).cloned().collect();
-        state.exchange(&self.files, &gone, segments.into_iter().filter(|row| !known.contains(&row.path)).collect());
+        let gone = state.exchange(&self.files, &gone, segments.into_iter().filter(|row| !known.contains(&row.path)).collect());
         if position > state.read_through {
             let (_, left) = split(state.hot.batches(), position).map_err(Error::columns("split events"))?;
             state.hot.seal();
@@ -451,6 +453,8 @@ impl Lake {
             state.oldest = (state.hot.rows() > 0).then(Instant::now);
             state.read_through = position;
         }
+        drop(state);
+        drop(gone);
         Ok(())
     }
 
@@ -554,14 +558,18 @@ impl Lake {
 }
 
 impl State {
-    /// Puts files in the place of others. Those are dead once the last query that knew them has ended.
-    fn exchange(&mut self, files: &Arc<Files>, remove: &[String], add: Vec<SegmentRow>) {
+    /// Puts files in the place of others and returns those, which are dead once the last query that knew them has ended. They are to be
+    /// dropped after the state is given back: the last to go is erased.
+    #[must_use]
+    fn exchange(&mut self, files: &Arc<Files>, remove: &[String], add: Vec<SegmentRow>) -> Vec<Arc<SegmentFile>> {
         let remove: BTreeSet<&String> = remove.iter().collect();
-        for file in self.files.extract_if(.., |file| remove.contains(&file.row.path)) {
+        let gone: Vec<_> = self.files.extract_if(.., |file| remove.contains(&file.row.path)).collect();
+        for file in &gone {
             file.retire();
-            self.parting.insert(file.row.path.clone(), Arc::downgrade(&file));
+            self.parting.insert(file.row.path.clone(), Arc::downgrade(file));
         }
         self.files.extend(add.into_iter().map(|row| Arc::new(SegmentFile::new(files, row))));
+        gone
     }
 }
 
