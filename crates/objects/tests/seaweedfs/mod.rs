@@ -68,6 +68,7 @@ impl SeaweedFs {
                 Ok(()) => return Some(server),
                 Err(error) => eprintln!("not yet: {error}"),
             }
+            std::thread::sleep(Duration::from_millis(100));
         }
         panic!("SeaweedFS stores nothing");
     }
