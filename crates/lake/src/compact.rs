@@ -76,10 +76,21 @@ impl Lake {
             let claim = self.claim(&merge.inputs);
             let done = if claim.is_some() { self.run_merge(&merge, &lease, go_on) } else { Ok(None) };
             drop(claim);
+            let done = done.map_err(|error| self.or_superseded(error, &merge));
             let released = self.catalog.release(&lease, &self.holder);
             return done.and_then(|compacted| Ok(released.map(|()| compacted)?));
         }
         Ok(None)
+    }
+
+    /// A file that the store no longer has is no loss if others replaced it meanwhile.
+    fn or_superseded(&self, error: Error, merge: &Merge) -> Error {
+        if !matches!(error, Error::Objects(reeve_objects::Error::Missing { .. })) {
+            return error;
+        }
+        let Ok((live, _)) = self.catalog.load() else { return error };
+        let gone = merge.inputs.iter().find(|file| live.iter().all(|row| row.path != file.row.path));
+        gone.map_or(error, |file| reeve_catalog::Error::Superseded { what: file.row.path.clone() }.into())
     }
 
     fn run_merge(&self, merge: &Merge, lease: &str, go_on: &dyn Fn() -> bool) -> Result<Option<Compacted>, Error> {

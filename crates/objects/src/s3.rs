@@ -280,6 +280,8 @@ impl Objects for S3 {
             let sign = || {
                 let mut action = self.bucket.list_objects_v2(self.credentials.as_ref());
                 action.with_prefix(key.as_str());
+                // Names come as they are then: what XML cannot say is in none of ours.
+                action.query_mut().remove("encoding-type");
                 if let Some(token) = &next {
                     action.with_continuation_token(String::as_str(token));
                 }
