@@ -58,7 +58,7 @@ const PARTS: [Part; 11] = [
         unit: "seeds of the simulator",
         test: ["sim", "nothing_acknowledged_is_lost_or_altered_unnamed"],
         amount: "REEVE_SIM_SEEDS",
-        ci: 400,
+        ci: 2_000,
         full: 200_000,
     },
     Part {
@@ -82,7 +82,7 @@ const PARTS: [Part; 11] = [
         unit: "single-bit flips of a sealed store of 256 KiB",
         test: ["flips", "every_flipped_bit_is_found_and_traced"],
         amount: "REEVE_FLIPS",
-        ci: 2_000,
+        ci: 20_000,
         full: u64::MAX,
     },
     Part {
@@ -98,7 +98,7 @@ const PARTS: [Part; 11] = [
         unit: "mutants of each kind of a ledger and of a proof, before three verifiers",
         test: ["verdicts", "mutants_have_one_verdict"],
         amount: "REEVE_MUTANTS",
-        ci: 100,
+        ci: 300,
         full: 200_000,
     },
     Part {
