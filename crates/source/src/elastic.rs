@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     Arrival,
     bulk::{self, Bulk, Outcome},
-    http::{Api, Refusal, Shared},
+    http::{Api, LINES_MAX, Refusal, Shared},
 };
 
 /// What the Elastic API says it is.
@@ -69,8 +69,13 @@ type Answer = Result<(StatusCode, Vec<u8>), Refusal>;
 
 async fn write_bulk(shared: &Shared, index: Option<&str>, asked: &HeaderMap, body: Body) -> Answer {
     let started = Instant::now();
-    let (body, room) = shared.body(asked, body).await?;
+    let (body, mut room) = shared.body(asked, body).await?;
+    // A document has a line before it, but for those that are deleted: no item takes less than a line.
+    if memchr::memchr_iter(b'\n', &body).count() > 2 * LINES_MAX {
+        return Err(Refusal::TooManyRecords(LINES_MAX));
+    }
     let mut bulk = read(shared, body, index).await?;
+    shared.weigh(&mut room, bulk.items.len()).await?;
     if bulk.items.is_empty() {
         return Err(Refusal::Malformed("request body is required".to_owned()));
     }

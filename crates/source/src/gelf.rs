@@ -142,7 +142,7 @@ async fn take(shared: &Shared, peer: &Peer, headers: &axum::http::HeaderMap, bod
     let mut batch = Vec::new();
     let messages = messages(&body, RECORDS_MAX);
     if messages.len() > RECORDS_MAX {
-        return Err(Refusal::TooManyRecords);
+        return Err(Refusal::TooManyRecords(RECORDS_MAX));
     }
     for message in messages {
         let cut = Cut::of(message, shared.limits.record_bytes_max);

@@ -197,8 +197,8 @@ impl Api {
 pub(crate) enum Refusal {
     Unauthorized(Access),
     TooLarge(usize),
-    /// It has more than [`RECORDS_MAX`].
-    TooManyRecords,
+    /// It has more than so many.
+    TooManyRecords(usize),
     /// The body ended early or stalled.
     Incomplete,
     Encoding(String),
@@ -220,7 +220,7 @@ impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::TooLarge(_) | Self::TooManyRecords => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge(_) | Self::TooManyRecords(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding(_) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
@@ -238,7 +238,7 @@ impl Refusal {
         match self {
             Self::Unauthorized(_) => "unauthorized",
             Self::TooLarge(_) => "body_too_large",
-            Self::TooManyRecords => "too_many_records",
+            Self::TooManyRecords(_) => "too_many_records",
             Self::Incomplete => "body_incomplete",
             Self::Encoding(_) => "bad_encoding",
             Self::Malformed(_) => "malformed",
@@ -258,7 +258,7 @@ impl Refusal {
         match self {
             Self::Unauthorized(_) => "a token is needed: send `Authorization: Bearer TOKEN`".to_owned(),
             Self::TooLarge(max) => format!("the body is larger than {max} bytes; send it in parts"),
-            Self::TooManyRecords => format!("the request has more than {RECORDS_MAX} records; send it in parts"),
+            Self::TooManyRecords(max) => format!("the request has more than {max} records; send it in parts"),
             Self::Incomplete => "the body did not arrive whole, or too slowly".to_owned(),
             Self::Encoding(detail) => format!("the body cannot be unpacked: {detail}"),
             Self::Malformed(detail) => detail.clone(),
@@ -371,9 +371,9 @@ impl Shared {
     /// Keeps the records of a request, and its room until they are durable. Many small records take more of it than their bytes.
     pub(crate) async fn keep(&self, batch: Vec<Arrival>, mut room: Room) -> Result<Vec<RecordId>, Refusal> {
         if batch.len() > RECORDS_MAX {
-            return Err(Refusal::TooManyRecords);
+            return Err(Refusal::TooManyRecords(RECORDS_MAX));
         }
-        self.widen(&mut room, (batch.len() * RECORD_BYTES).min(self.limits.in_flight_bytes_max)).await?;
+        self.weigh(&mut room, batch.len()).await?;
         self.intake.keep(batch).await.map_err(Refusal::Keep)
     }
 
@@ -397,6 +397,11 @@ impl Shared {
             Ok(Ok(permit)) => Ok(Room { bytes: permits as usize * PERMIT_BYTES, permit }),
             Ok(Err(_)) | Err(_) => Err(Refusal::Keep(KeepError::Overloaded)),
         }
+    }
+
+    /// Makes room for so many records, which take more than their bytes where those are few.
+    pub(crate) async fn weigh(&self, room: &mut Room, records: usize) -> Result<(), Refusal> {
+        self.widen(room, (records * RECORD_BYTES).min(self.limits.in_flight_bytes_max)).await
     }
 
     /// Makes room for so many bytes in all.
@@ -457,6 +462,8 @@ pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
 
 /// Records of one request. A record costs more than its bytes, which must not grow without bound where they are few.
 pub(crate) const RECORDS_MAX: usize = 1 << 18;
+/// Lines of one request that is cut into lines, and documents of a bulk request.
+pub(crate) const LINES_MAX: usize = 1 << 20;
 /// What a record is counted as in flight at least, on its way to be durable.
 const RECORD_BYTES: usize = 256;
 /// Permits of the in-flight semaphore stand for this many bytes.

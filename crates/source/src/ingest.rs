@@ -13,7 +13,7 @@ use reeve_record::Transport;
 use crate::{
     Arrival, DeliveryError,
     bulk::check_name,
-    http::{Api, Refusal, Shared, json},
+    http::{Api, LINES_MAX, Refusal, Shared, json},
     lines::{self, Cut},
 };
 
@@ -35,13 +35,14 @@ pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request)
         if shared.intake.deliveries.as_ref().is_some_and(|deliveries| deliveries.is_numbered(source)) {
             return Err(Refusal::Unsigned(source.to_owned()));
         }
-        let (body, room) = shared.body(&parts.headers, body).await?;
+        let (body, mut room) = shared.body(&parts.headers, body).await?;
         let cut = cut(&body, &parts.headers, shared.limits.record_bytes_max)?;
         let source: Arc<str> = source.into();
         if cut.oversize > 0 {
             shared.intake.counters.source(&source).problem("oversize_split", cut.oversize);
         }
         let accepted = cut.records.len();
+        shared.weigh(&mut room, accepted).await?;
         let batch: Vec<Arrival> = cut.records.into_iter().map(|raw| Arrival::new(raw, source.clone(), Transport::Http)).collect();
         let ids = if batch.is_empty() { Vec::new() } else { shared.intake.keep(batch).await.map_err(Refusal::Keep)? };
         drop(room);
@@ -104,13 +105,17 @@ pub(crate) fn refuse(refusal: &Refusal) -> Response {
 fn cut(body: &Bytes, headers: &HeaderMap, record_bytes_max: usize) -> Result<Cut, Refusal> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let in_lines = || {
+        let many = memchr::memchr_iter(b'\n', body).count() > LINES_MAX;
+        if many { Err(Refusal::TooManyRecords(LINES_MAX)) } else { Ok(lines::lines(body, record_bytes_max)) }
+    };
     if kind != "application/json" {
-        return Ok(lines::lines(body, record_bytes_max));
+        return in_lines();
     }
-    match lines::array(body, record_bytes_max) {
+    match lines::array(body, record_bytes_max, LINES_MAX) {
         Ok(cut) => Ok(cut),
         // NDJSON under the wrong name is common; what starts as an array can only have been meant as one.
-        Err(_) if body.trim_ascii_start().first() == Some(&b'{') => Ok(lines::lines(body, record_bytes_max)),
+        Err(_) if body.trim_ascii_start().first() == Some(&b'{') => in_lines(),
         Err(detail) => Err(Refusal::Malformed(format!("the body is not JSON: {detail}; nothing of it was kept"))),
     }
 }

@@ -1,5 +1,11 @@
 //! NDJSON, JSON arrays and text, cut into records without copying.
+use std::fmt;
+
 use bytes::Bytes;
+use serde::{
+    Deserializer as _,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 /// The lines that are not empty, without LF or CRLF. A line longer than `record_bytes_max` is cut in pieces of that size.
@@ -14,22 +20,49 @@ pub fn lines(body: &Bytes, record_bytes_max: usize) -> Cut {
     cut
 }
 
-/// The elements of a JSON array, or the one value that the body is, as the bytes they were written in.
+/// The elements of a JSON array, at most `elements_max`, or the one value that the body is, as the bytes they were written in.
 ///
 /// # Errors
 /// What is wrong with the JSON and where, in words.
-pub fn array(body: &Bytes, record_bytes_max: usize) -> Result<Cut, String> {
+pub fn array(body: &Bytes, record_bytes_max: usize, elements_max: usize) -> Result<Cut, String> {
     let mut cut = Cut::default();
     if body.trim_ascii_start().first() != Some(&b'[') {
         let value: &RawValue = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         cut.take(body.slice_ref(value.get().as_bytes()), record_bytes_max);
         return Ok(cut);
     }
-    let elements: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    for element in elements {
-        cut.take(body.slice_ref(element.get().as_bytes()), record_bytes_max);
-    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let cutting = Elements { body, cut: &mut cut, record_bytes_max, elements_max };
+    json.deserialize_seq(cutting).and_then(|()| json.end()).map_err(|error| error.to_string())?;
     Ok(cut)
+}
+
+/// Takes the elements of an array as they come.
+struct Elements<'a> {
+    body: &'a Bytes,
+    cut: &'a mut Cut,
+    record_bytes_max: usize,
+    elements_max: usize,
+}
+
+impl<'de> Visitor<'de> for Elements<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let Self { body, cut, record_bytes_max, elements_max } = self;
+        for taken in 0.. {
+            let Some(element) = elements.next_element::<&'de RawValue>()? else { break };
+            if taken == elements_max {
+                return Err(A::Error::custom(format!("it has more than {elements_max} elements; send it in parts")));
+            }
+            cut.take(body.slice_ref(element.get().as_bytes()), record_bytes_max);
+        }
+        Ok(())
+    }
 }
 
 /// Records cut from a body.
@@ -81,9 +114,9 @@ mod tests {
 
     #[test]
     fn elements_keep_their_bytes() {
-        let cut = array(&Bytes::from_static(b" [ {\"a\": 1} ,2, \"x\"]\n"), 100).unwrap();
+        let cut = array(&Bytes::from_static(b" [ {\"a\": 1} ,2, \"x\"]\n"), 100, 3).unwrap();
         assert_eq!(cut.records, [&b"{\"a\": 1}"[..], b"2", b"\"x\""]);
-        assert!(array(&Bytes::from_static(b"[1,"), 100).is_err());
-        assert_eq!(array(&Bytes::from_static(b"{\"a\":1}"), 100).unwrap().records.len(), 1);
+        assert!(array(&Bytes::from_static(b"[1,"), 100, 3).is_err());
+        assert_eq!(array(&Bytes::from_static(b"{\"a\":1}"), 100, 3).unwrap().records.len(), 1);
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn refuse(refusal: &Refusal) -> Response {
         Refusal::Unauthorized(Access::NoToken) => (401, 2, "Token is required"),
         Refusal::Unauthorized(Access::NoScheme) => (401, 3, "Invalid authorization"),
         Refusal::Unauthorized(_) => (403, 4, "Invalid token"),
-        Refusal::TooLarge(_) | Refusal::TooManyRecords => (413, 27, "Request entity too large"),
+        Refusal::TooLarge(_) | Refusal::TooManyRecords(_) => (413, 27, "Request entity too large"),
         Refusal::Keep(KeepError::Stopping) => (503, 23, "Server is shutting down"),
         Refusal::Keep(KeepError::Failed(_)) => (500, 8, "Internal server error"),
         Refusal::Keep(_) => (503, 9, "Server is busy"),

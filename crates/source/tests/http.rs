@@ -188,6 +188,25 @@ fn bounds_are_answered_and_counted() {
     assert_eq!(snapshot.sources.iter().find(|line| line.source == "app").unwrap().problems["oversize_split"], 1);
 }
 
+/// Few bytes a record, and so many that what they cost would grow without bound.
+#[test]
+fn very_many_records_are_refused() {
+    let server = server(Tokens::default(), HttpLimits::default());
+    let many = (1 << 20) + 1;
+    let (status, _, answer) = server.send("POST", "/ingest/app", "", "1\n".repeat(many).as_bytes());
+    assert_eq!((status, answer["error"]["code"].as_str()), (413, Some("too_many_records")));
+    let json = "content-type: application/json\r\n";
+    let (status, _, answer) = server.send("POST", "/ingest/app", json, format!("[1{}]", ",1".repeat(many)).as_bytes());
+    assert_eq!(status, 400);
+    assert!(answer["error"]["message"].as_str().unwrap().contains("more than 1048576 elements"), "{answer}");
+    assert_eq!(server.send("POST", "/ingest/app", json, "{}\n".repeat(many).as_bytes()).0, 413);
+    assert_eq!(server.send("POST", "/_bulk", "", "{}\n".repeat(2 * many).as_bytes()).0, 413);
+    assert!(server.memory.raws().is_empty());
+    // As many as may be are taken.
+    let (_, _, answer) = server.send("POST", "/ingest/app", "", "1\n".repeat(many - 1).as_bytes());
+    assert_eq!(answer["accepted"], many - 1);
+}
+
 #[test]
 fn overload_and_full_disk_are_said() {
     let server = server(Tokens::default(), HttpLimits::default());
