@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod fuzz;
+mod lanes;
 mod meter;
 mod run;
 mod test;

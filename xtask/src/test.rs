@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    demo,
+    demo, lanes,
     run::{Done, cargo, output, program, reeve, root, step, target_dir},
     tidy, tools, verifier,
 };
@@ -27,14 +27,15 @@ pub fn test(flags: &[&str]) -> Done {
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     build_console(may_install)?;
     step("console: unit tests", &mut npm(&["test"]))?;
-    step("build the workspace and its tests", &mut cargo(&["test", "--workspace", "--locked", "--no-run", "--quiet"]))?;
-    let clients = clients()?;
-    let (witness, readers, objects) = (witness()?, readers()?, objects()?);
-    let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    tests.env("REEVE_CLIENTS", &clients).env("REEVE_PYTHON", witness.join("venv/bin/python"));
-    tests.env("REEVE_READERS", readers.join("venv/bin/python")).env("REEVE_SEAWEEDFS", objects.join("venv/bin/weed"));
+    let tests = lanes::build()?;
+    let variables = [
+        ("REEVE_CLIENTS", clients()?),
+        ("REEVE_PYTHON", witness()?.join("venv/bin/python")),
+        ("REEVE_READERS", readers()?.join("venv/bin/python")),
+        ("REEVE_SEAWEEDFS", objects()?.join("venv/bin/weed")),
+    ];
     let torture = Beside::start("torture --ci", &["torture", "--ci"])?;
-    let tested = step("workspace tests", &mut tests);
+    let tested = tests.run(&variables);
     // Its table is shown whatever the tests came to.
     torture.wait().and(tested)?;
     demo::demo(&["--check", "--dev"])?;

@@ -535,17 +535,20 @@ impl Lake {
     /// Whether a change that was reported as failed happened all the same. The catalog knows; while it cannot be asked, the files of the
     /// change stay, and the error is the change's own. Called with the flush lock held.
     pub(crate) fn happened(&self, add: &[SegmentRow], error: Error) -> Result<(), Error> {
-        if let Err(silent) = self.refresh() {
+        let paths: Vec<String> = add.iter().map(|row| row.path.clone()).collect();
+        // The server may still be at a change whose connection was cut. Withdrawing waits for it, or comes first and it fails.
+        let decided = self.catalog.withdraw(Withdrawn::Paths(&paths)).map_err(Error::from).and_then(|()| self.refresh());
+        if let Err(silent) = decided {
             tracing::warn!(error = %silent, "whether a change was made is not known until the catalog answers");
-            self.undecided.lock().extend(add.iter().map(|row| row.path.clone()));
+            self.undecided.lock().extend(paths);
             return Err(error);
         }
         let live: BTreeSet<String> = self.state.read().files.iter().map(|file| file.row.path.clone()).collect();
-        if !add.is_empty() && add.iter().all(|row| live.contains(&row.path)) {
+        if !add.is_empty() && paths.iter().all(|path| live.contains(path)) {
             tracing::info!(%error, "a change that was reported as failed was made");
             return Ok(());
         }
-        add.iter().filter(|row| !live.contains(&row.path)).for_each(|row| self.discard(&row.path));
+        paths.iter().filter(|path| !live.contains(*path)).for_each(|path| self.discard(path));
         Err(error)
     }
 

@@ -3,7 +3,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -236,10 +236,15 @@ pub(crate) fn erase(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the disk said; either content may be there then.
 pub fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
-    let temporary = path.with_extension("tmp");
+    let temporary = temporary(path);
     let file = disk.create(&temporary, private)?;
     file.append(bytes)?;
     file.sync()?;
     disk.rename(&temporary, path)?;
     disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// The name that a file has until all of it is durable.
+pub(crate) fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("tmp")
 }

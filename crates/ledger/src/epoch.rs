@@ -1,5 +1,10 @@
 //! Key epochs: the statement that begins one, the rules a chain of them keeps, and the keys on disk. Format: `docs/spec/log.md`.
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use reeve_record::Hash;
@@ -8,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::{
     Clock, Disk, Error, Rng,
     disk::erase,
-    disk::{read_all, write_durably},
+    disk::{read_all, temporary, write_durably},
     env::random,
     note::{Checkpoint, SignerKey, VerifierKey},
     recover::note_public_key,
@@ -220,18 +225,30 @@ impl Epochs {
             }
         }
         if let Some(statement) = last {
-            let signer = self.load(disk, statement);
+            let signer = self
+                .load(disk, &self.key_path(statement.epoch), statement)
+                .or_else(|missing| self.adopt(disk, statement, missing));
             self.current = Some(Current { statement: statement.clone(), signer, since: self.clock.elapsed() });
         }
         self.destroy_ended(disk);
         Ok(())
     }
 
-    fn load(&self, disk: &dyn Disk, statement: &EpochStatement) -> Result<SignerKey, Error> {
+    /// A device that forgot a rename kept the key under its temporary name: it gets its own.
+    fn adopt(&self, disk: &dyn Disk, statement: &EpochStatement, missing: Error) -> Result<SignerKey, Error> {
         let path = self.key_path(statement.epoch);
+        let temporary = temporary(&path);
+        let Ok(signer) = self.load(disk, &temporary, statement) else { return Err(missing) };
+        let renamed = disk.rename(&temporary, &path).and_then(|()| disk.sync_dir(&self.folder));
+        renamed.map_err(|error| Error::io("rename", &temporary, error))?;
+        tracing::warn!(path = %path.display(), "the key of the epoch that goes on was found under its temporary name");
+        Ok(signer)
+    }
+
+    fn load(&self, disk: &dyn Disk, path: &Path, statement: &EpochStatement) -> Result<SignerKey, Error> {
         let bad = |reason: &str| Error::Key { place: path.display().to_string(), reason: reason.into() };
         // A device that stumbles once must not leave the log without its key until it is opened again.
-        let read = || read_all(disk, &path, 1 << 16);
+        let read = || read_all(disk, path, 1 << 16);
         let stumbled = |error: &io::Error| error.kind() != io::ErrorKind::NotFound;
         let mut bytes = read();
         for _ in 0..RETRIES {
@@ -242,7 +259,7 @@ impl Epochs {
         let bytes = match bytes {
             Ok(bytes) => Zeroizing::new(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(bad(GONE)),
-            Err(error) => return Err(Error::io("read", &path, error)),
+            Err(error) => return Err(Error::io("read", path, error)),
         };
         let whole = |block: &[u8]| {
             let end = block.iter().position(|byte| *byte == 0).unwrap_or(block.len());

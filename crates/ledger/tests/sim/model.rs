@@ -244,19 +244,23 @@ fn is_named(report: &Report, id: RecordId) -> bool {
 
 /// Leaf hashes of the log's entries, from its bundles.
 pub fn leaves(disk: &SimDisk, log: &Path) -> Vec<reeve_record::Hash> {
+    entries(disk, log).iter().map(|entry| leaf_hash(entry)).collect()
+}
+
+pub fn entries(disk: &SimDisk, log: &Path) -> Vec<Vec<u8>> {
     let widest = |bundle: u64| {
         let full = disk.read(&log.join(format!("tile/entries/{bundle:03}")));
         full.or_else(|| (1..256).rev().find_map(|width| disk.read(&log.join(format!("tile/entries/{bundle:03}.p/{width}")))))
     };
-    let mut leaves = Vec::new();
+    let mut entries = Vec::new();
     for bundle in 0.. {
         let Some(bytes) = widest(bundle) else { break };
         let mut rest = &bytes[..];
         while let Some((length, tail)) = rest.split_first_chunk::<2>() {
             let Some((entry, tail)) = tail.split_at_checked(usize::from(u16::from_be_bytes(*length))) else { break };
-            leaves.push(leaf_hash(entry));
+            entries.push(entry.to_vec());
             rest = tail;
         }
     }
-    leaves
+    entries
 }

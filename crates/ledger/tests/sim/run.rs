@@ -220,7 +220,7 @@ impl World {
 
     fn opened(&mut self, ledger: &Ledger) {
         self.model.opened(ledger);
-        self.watch.iter_mut().for_each(|watch| watch.opened(&ledger.verifier_key()));
+        self.watch.iter_mut().for_each(|watch| watch.opened(ledger, &self.disk, &dir().join("log")));
         let lost = self.disk.lost_name().filter(|path| self.disk.read(path).is_none());
         let segment = lost.and_then(|path| path.file_name()?.to_str()?.strip_suffix(".wal")?.parse::<u32>().ok());
         if let Some(segment) = segment.filter(|segment| ledger.durable_end().segment <= *segment) {

@@ -1,12 +1,12 @@
 //! The outside of a run: witnesses and a time-stamping authority beyond a bad network, a backup that may be put back, and the ceremony after it.
 use std::{path::Path, sync::Arc, time::Duration};
 
-use reeve_ledger::{Asked, Checkpoint, ForkAuthority, Ledger, Options, Policy, TimeStamper, Turns, VerifierKey, tree};
+use reeve_ledger::{Asked, Checkpoint, ForkAuthority, ForkStatement, Ledger, Options, Policy, TimeStamper, Turns, tree};
 use reeve_record::Hash;
 
 use crate::{
     disk::SimDisk,
-    model::{Model, leaves},
+    model::{Model, entries, leaves},
     net::{NetFaults, SimNet},
     random::{Random, SimClock},
     witness::{SimAuthority, SimWitness, Tree},
@@ -88,11 +88,18 @@ impl Watch {
         }
     }
 
-    /// The operators of the witnesses learn of the log, once.
-    pub fn opened(&mut self, log: &VerifierKey) {
-        self.witnesses.iter().for_each(|witness| witness.watch(log.clone()));
-        // What was made and not yet durable is forgotten with the process.
-        if let Some((_, more)) = &mut self.stopped {
+    /// The operators of the witnesses learn of the log, once. Those who held a ceremony look whether it was made although they were told that it failed.
+    pub fn opened(&mut self, ledger: &Ledger, disk: &SimDisk, log: &Path) {
+        self.witnesses.iter().for_each(|witness| witness.watch(ledger.verifier_key()));
+        let signed = ledger.last_checkpoint().map_or(0, |last| last.size as usize);
+        let statements = entries(disk, log).into_iter().take(signed).filter_map(|entry| String::from_utf8(entry).ok());
+        let forks: Vec<_> = statements.filter_map(|text| ForkStatement::parse(&text)).take(self.ceremonies as usize).collect();
+        self.forgiven = forks.iter().map(|fork| fork.lost).fold(self.forgiven, u64::max);
+        // What was signed before and not yet known to be durable is on the disk by now, or forgotten with the process.
+        if let (Some((stopped, more)), Some(last)) = (&mut self.stopped, ledger.last_checkpoint()) {
+            if *more < MORE_MAX {
+                *stopped = last;
+            }
             *more = MORE_MAX;
         }
     }
