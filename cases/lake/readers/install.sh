@@ -5,4 +5,4 @@ folder=${1:-$(dirname "$0")/../../../target/readers}
 mkdir -p "$folder"
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install --quiet 'deltalake>=1.1,<2' 'duckdb>=1.3,<3' 'pyarrow>=20,<30'
+venv/bin/pip install --quiet 'deltalake>=1.1,<2' 'duckdb>=1.3,<3' 'pyarrow>=20,<30' 'chdb>=4.4,<5'

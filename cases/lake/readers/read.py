@@ -1,12 +1,17 @@
-"""Reads a Delta table with delta-rs and with DuckDB, and prints what both see as JSON: version, rows, sums, times, and one event's fields."""
+"""Reads a Delta table with delta-rs, DuckDB and chDB, and prints what each sees as JSON: version, rows, and sums of two columns."""
 
 import json
+import os
 import sys
 
+import chdb
 import duckdb
 from deltalake import DeltaTable
 
-table = DeltaTable(sys.argv[1])
+# ClickHouse reads the log itself, and only below the folder it runs in.
+folder = os.path.abspath(sys.argv[1])
+os.chdir(folder)
+table = DeltaTable(folder)
 files = table.file_uris()
 told = {
     "version": table.version(),
@@ -29,9 +34,19 @@ told["duckdb"] = {"rows": rows, "records": int(records), "seq": int(seq)}
 told["duckdb"]["ranged"] = duckdb.execute(
     "SELECT count(*) FROM read_parquet($files) WHERE record >= 100 AND record < 200", {"files": files}
 ).fetchone()[0]
+rows, records, seq, ranged = json.loads(
+    str(
+        chdb.query(
+            "SELECT count(), sum(record), sum(toInt64(native['seq'])), countIf(record >= 100 AND record < 200) "
+            f"FROM deltaLakeLocal('{folder}') SETTINGS output_format_json_quote_64bit_integers = 0",
+            "JSONCompactEachRow",
+        )
+    )
+)
+told["chdb"] = {"rows": rows, "records": records, "seq": seq, "ranged": ranged}
 try:
     duckdb.execute("INSTALL delta; LOAD delta")
-    told["duckdb_delta"] = duckdb.execute(f"SELECT count(*), sum(record)::BIGINT FROM delta_scan('{sys.argv[1]}')").fetchone()
+    told["duckdb_delta"] = duckdb.execute(f"SELECT count(*), sum(record)::BIGINT FROM delta_scan('{folder}')").fetchone()
 except duckdb.Error as error:  # the extension comes over the network, which tests may not have
     told["duckdb_delta"] = None
     print(f"DuckDB's own reader of the log was not tried: {error}", file=sys.stderr)

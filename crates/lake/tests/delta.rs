@@ -1,6 +1,6 @@
 //! The Delta table as engines we did not write read it: after flushes, merges, kills, and from any version on.
 //!
-//! Needs Python with `deltalake`, `duckdb` and `pyarrow` (`cases/lake/readers/install.sh`); `REEVE_READERS` names the interpreter. Without them the
+//! Needs Python with `deltalake`, `duckdb`, `pyarrow` and `chdb` (`cases/lake/readers/install.sh`); `REEVE_READERS` names the interpreter. Without them the
 //! part that needs them says that it was skipped; with `REEVE_REQUIRE_TOOLS=1` it fails.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test stops where it is wrong")]
 
@@ -48,14 +48,14 @@ fn python() -> Option<PathBuf> {
     let own = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../target/readers/venv/bin/python");
     let candidates = [std::env::var_os("REEVE_READERS").map(PathBuf::from), Some(own), Some("python3".into())];
     let works = |python: &PathBuf| {
-        let tried = Command::new(python).args(["-c", "import deltalake, duckdb, pyarrow"]).output();
+        let tried = Command::new(python).args(["-c", "import deltalake, duckdb, pyarrow, chdb"]).output();
         tried.is_ok_and(|output| output.status.success())
     };
     let found = candidates.into_iter().flatten().find(works);
     if found.is_none() {
         let required = std::env::var("REEVE_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
-        assert!(!required, "Python with deltalake, duckdb and pyarrow is required and not there");
-        eprintln!("skipped: no Python with deltalake, duckdb and pyarrow (cases/lake/readers/install.sh)");
+        assert!(!required, "Python with deltalake, duckdb, pyarrow and chdb is required and not there");
+        eprintln!("skipped: no Python with deltalake, duckdb, pyarrow and chdb (cases/lake/readers/install.sh)");
     }
     found
 }
@@ -74,6 +74,7 @@ fn assert_reads(python: &Path, lake: &Path, events: u32) -> Value {
     let wanted = serde_json::json!({ "rows": events, "records": sum, "seq": sum, "ranged": 100 });
     assert_eq!(seen["delta_rs"], wanted);
     assert_eq!(seen["duckdb"], wanted);
+    assert_eq!(seen["chdb"], wanted);
     if seen["duckdb_delta"] != Value::Null {
         assert_eq!(seen["duckdb_delta"], serde_json::json!([events, sum]));
     }
