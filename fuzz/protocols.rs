@@ -2,12 +2,12 @@
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use reeve_decode::msgpack::Extent;
 use reeve_source::{
     chunk,
     chunks::{Chunks, Whole},
     export::Entries,
     gelf, hec, logs,
-    msgpack::Extent,
     relp::{Frame, Frames},
 };
 

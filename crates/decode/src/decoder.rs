@@ -5,7 +5,7 @@ use reeve_record::EventTime;
 
 use crate::text::{self, Encoding};
 use crate::value::{Map, Value};
-use crate::{Parsed, Problem, auditd, evtx, family, journald, json, syslog, web, zeek};
+use crate::{Parsed, Problem, auditd, carrier, evtx, family, fluent, journald, json, otlp, syslog, web, zeek};
 
 /// Every name [`Parsed::decoder`] may have.
 pub const DECODERS: &[&str] = &[
@@ -24,6 +24,8 @@ pub const DECODERS: &[&str] = &[
     "web.access",
     "web.error",
     "nfdump",
+    "fluent",
+    "otlp",
     "text",
     "unknown",
     zeek::CONN,
@@ -116,6 +118,9 @@ impl Decoder {
         if raw.starts_with(b"ElfFile\0") {
             return evtx::header(key, raw, emit);
         }
+        if self.binary(key, number, raw, received, emit) {
+            return;
+        }
         if let Some((encoding, _)) = text::byte_order_mark(raw) {
             self.encoding = encoding;
         }
@@ -133,10 +138,26 @@ impl Decoder {
         self.audit.flush(emit);
     }
 
+    /// Reads what comes packed, by the form of all its bytes; false if it is something else.
+    fn binary(&mut self, key: u64, number: u64, raw: &[u8], received: Timestamp, emit: &mut dyn FnMut(Parsed<'_>)) -> bool {
+        let record = |problems| Record { key, number, raw, received, problems };
+        if let Some(event) = Some(raw).filter(|raw| fluent::may_be(raw)).and_then(fluent::read) {
+            let around = Around { decoder: "fluent", time: event.time, audit: Some(&mut self.audit) };
+            open(record(event.problems), event.record, around, emit);
+            return true;
+        }
+        if let Some(log) = Some(raw).filter(|raw| otlp::may_be(raw)).and_then(otlp::read) {
+            let around = Around { decoder: "otlp", time: log.time, audit: Some(&mut self.audit) };
+            open(record(Vec::new()), log.native, around, emit);
+            return true;
+        }
+        false
+    }
+
     fn text(&mut self, record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
         let line = text.trim_ascii_end();
         match line.as_bytes().first() {
-            Some(b'{') => return object(record, line, emit),
+            Some(b'{') => return object(record, line, Some(&mut self.audit), emit),
             Some(b'[') if line.ends_with(']') && matches!(line.as_bytes().get(1), Some(b'{' | b'\n' | b'\r' | b' ')) => {
                 return bundle_list(record, line, emit);
             }
@@ -237,8 +258,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A JSON object, or a bundle of events that is one object.
-fn object(mut record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
+/// A JSON object, or a bundle of events that is one object. Without `audit`, audit records inside are not joined.
+fn object(mut record: Record<'_>, text: &str, audit: Option<&mut auditd::Joiner>, emit: &mut dyn FnMut(Parsed<'_>)) {
     let (value, problems) = json::parse(text);
     record.problems.extend(problems);
     let Value::Map(native) = value else { return record.plain(text, emit) };
@@ -247,15 +268,43 @@ fn object(mut record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) 
     {
         return elements(record, text, list, emit);
     }
-    if wrapped(&native).is_some_and(|inner| inner_event(&record, inner, emit)) {
-        return;
+    if otlp::is_json(&native) {
+        let log = otlp::of_json(native);
+        return open(record, log.native, Around { decoder: "otlp", time: log.time, audit }, emit);
     }
-    emit(told(record, native));
+    open(record, native, Around { decoder: "json", time: None, audit }, emit);
 }
 
-fn told<'b>(mut record: Record<'b>, native: Map<'b>) -> Parsed<'b> {
-    let mut native = family::nested(native);
+/// What is known of an object before it is looked at.
+struct Around<'d> {
+    /// What it is if it is nothing else.
+    decoder: &'static str,
+    /// When it happened, as the protocol says.
+    time: Option<EventTime>,
+    audit: Option<&'d mut auditd::Joiner>,
+}
+
+/// An object as the event that it is, or that it carries.
+fn open<'b>(record: Record<'b>, native: Map<'b>, around: Around<'_>, emit: &mut dyn FnMut(Parsed<'_>)) {
+    let native = family::nested(native);
+    let mut family = family::tell(&native);
+    if family.decoder != "json" {
+        return emit(finish(record, native, family));
+    }
+    family.time = family.time.or(around.time);
+    let Some((record, native)) = carrier::read(record, native, family.time, around.audit, emit) else { return };
+    family.decoder = around.decoder;
+    emit(finish(record, native, family));
+}
+
+/// An object as the event that it is.
+pub(crate) fn told<'b>(record: Record<'b>, native: Map<'b>) -> Parsed<'b> {
+    let native = family::nested(native);
     let family = family::tell(&native);
+    finish(record, native, family)
+}
+
+fn finish<'b>(mut record: Record<'b>, mut native: Map<'b>, family: family::Family<'b>) -> Parsed<'b> {
     if family.decoder == "journald" {
         journald::read_message(&mut native);
     }
@@ -297,7 +346,7 @@ fn bundle_list(mut record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'
                 let json::Extent::Whole(len) = json::extent(&bytes[at..]) else { break };
                 let element = &text[at..at + len];
                 let piece = Record { raw: element.as_bytes(), problems: std::mem::take(&mut problems), ..record };
-                object(piece, element, &mut |mut parsed| {
+                object(piece, element, None, &mut |mut parsed| {
                     parsed.part = part;
                     part += 1;
                     emit(parsed);
@@ -312,29 +361,6 @@ fn bundle_list(mut record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'
         record.problems = problems;
         record.plain(text, emit);
     }
-}
-
-/// The text of an event inside the envelope of a delivery service: CloudWatch's `message`, CloudTrail lookup's `CloudTrailEvent`.
-fn wrapped<'m>(map: &'m Map<'_>) -> Option<&'m str> {
-    if map.len() > 12 {
-        return None;
-    }
-    let text = map.get("CloudTrailEvent").or_else(|| map.get("message").or_else(|| map.get("@message")))?.as_str()?;
-    let trimmed = text.trim();
-    (trimmed.starts_with('{') && trimmed.ends_with('}')).then_some(trimmed)
-}
-
-/// Reads the inner event if it is of a family of its own; false if the envelope is the event.
-fn inner_event(record: &Record<'_>, inner: &str, emit: &mut dyn FnMut(Parsed<'_>)) -> bool {
-    let (Value::Map(native), problems) = json::parse(inner) else { return false };
-    let family = family::tell(&native);
-    if !problems.is_empty() || family.decoder == "json" {
-        return false;
-    }
-    let mut parsed = record.clone().event(family.decoder, native, family.time);
-    parsed.head = family.head;
-    emit(parsed);
-    true
 }
 
 #[cfg(test)]
@@ -375,6 +401,27 @@ mod tests {
     fn a_message_that_holds_an_event_is_that_event() {
         let seen = read(&[r#"{"timestamp":1,"message":"{\"eventSource\":\"s3\",\"eventName\":\"Get\"}"}"#]);
         assert_eq!(seen[0].0, "aws.cloudtrail");
+    }
+
+    #[test]
+    fn packed_records_are_told_by_their_form() {
+        let mut decoder = Decoder::new(Hint::default());
+        let mut seen = Vec::new();
+        let mut feed = |raw: &[u8]| {
+            decoder.feed(1, 1, raw, Timestamp::UNIX_EPOCH, &mut |parsed| {
+                let native = serde_json::to_string(&parsed.native).expect("native fields serialise");
+                seen.push((parsed.decoder, parsed.time.map(|time| time.at.to_string()), native));
+            });
+        };
+        feed(b"\x92\xce\x69\x5b\x7f\x3c\x82\xa3log\xa4door\xa1n\x05");
+        feed(b"\x92\xce\x69\x5b\x7f\x3c\x82\xa3log\xd9\x36<38>Jan  5 09:08:11 gate sshd[911]: Connection closed\n\xa6stream\xa3out");
+        feed(b"\x09\x15\xa5\x8b\x7e\x8e\xca\x87\x18\x2a\x06\x0a\x04door");
+        feed(b"\x92\xce\x69\x5b\x7f\x3c\x82\xa3log");
+        let at = |text: &str| Some(text.to_owned());
+        assert_eq!(seen[0], ("fluent", at("2026-01-05T09:07:08Z"), r#"{"log":"door","n":5}"#.into()));
+        assert_eq!((seen[1].0, seen[1].2.ends_with(r#""shipper":{"stream":"out"}}"#)), ("syslog.3164", true), "{:?}", seen[1]);
+        assert_eq!(seen[2].0, "otlp", "{:?}", seen[2]);
+        assert_eq!(seen[3].0, "text", "cut short");
     }
 
     #[test]

@@ -3,14 +3,19 @@
 //! [`read_path`] and [`read`] take files apart: containers, then raw records, then events. [`Decoder`] reads the raw records of one
 //! stream, wherever they come from. Content decides the decoder, never a name. This crate knows neither OCSF nor storage.
 mod auditd; // Linux audit records, joined into events
+mod carrier; // what shippers wrap
 mod container; // gzip, zstd, zip and tar, nested and bounded
 mod decoder; // one stream of raw records to events
 mod evtx; // Windows event log chunks
 mod family; // which JSON family an object belongs to, and what follows from it
+mod fluent; // events of Fluent Forward
 mod journald; // the journal's export format
 pub mod json; // the JSON scanner
+pub mod msgpack; // MessagePack values
+mod otlp; // OpenTelemetry log records
 mod parsed;
 mod programs; // what well-known programs write into a syslog message
+pub mod protobuf; // fields of protobuf messages
 mod read; // files and folders
 mod split; // a byte stream to raw records
 mod syslog; // RFC 3164, RFC 5424 and the formats of log files

@@ -1,12 +1,9 @@
 //! Messages of Fluent Forward, cut into events as the bytes they were sent in.
 use bytes::Bytes;
+use reeve_decode::msgpack::{Item, MsgpackError, Reader};
 use reeve_record::EventTime;
 
-use crate::{
-    moment,
-    msgpack::{Item, MsgpackError, Reader},
-    packing::Packing,
-};
+use crate::{moment, packing::Packing};
 
 /// What a message holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use reeve_decode::msgpack::{self, Extent, Item, Reader};
 use reeve_record::Transport;
 use serde_json::json;
 use sha2::{Digest as _, Sha512};
@@ -13,7 +14,6 @@ use crate::{
     bulk::check_name,
     chunk::{self, Chunk, Malformed},
     lines::Cut,
-    msgpack::{self, Extent, Item, Reader},
     pace::Pace,
     stream::{self, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Heard, Link},
 };

@@ -22,7 +22,6 @@ mod journal; // POST /upload: systemd-journal-upload
 pub mod lines; // NDJSON, JSON arrays and text cut into records
 pub mod logs; // requests of the OpenTelemetry logs service cut into records
 mod moment; // times as envelopes write them
-pub mod msgpack; // where MessagePack values begin and end
 mod otlp; // OpenTelemetry logs over HTTP
 mod pace; // how slowly something may come in
 mod packing; // packed bytes, told by how they begin

@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use reeve_decode::protobuf::{Field, Fields};
 use reeve_record::EventTime;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -95,10 +96,10 @@ fn too_many(records_max: usize) -> String {
 
 fn log_record(raw: Bytes) -> Result<LogRecord, String> {
     let (mut time, mut observed) = (0, 0);
-    for field in Fields(&raw) {
+    for field in Fields::new(&raw) {
         match field? {
-            (1, Value::Eight(nanos)) => time = nanos,
-            (11, Value::Eight(nanos)) => observed = nanos,
+            (1, Field::Eight(nanos)) => time = nanos,
+            (11, Field::Eight(nanos)) => observed = nanos,
             _ => {}
         }
     }
@@ -119,78 +120,17 @@ fn service_name(resource: &Bytes) -> Result<Option<String>, String> {
 
 /// The messages in a repeated field, one at a time: a message of two bytes must not cost a list of them.
 fn messages(message: &Bytes, number: u64) -> impl Iterator<Item = Result<Bytes, String>> + '_ {
-    Fields(message).filter_map(move |field| match field {
-        Ok((found, Value::Bytes(bytes))) if found == number => Some(Ok(message.slice_ref(bytes))),
+    Fields::new(message).filter_map(move |field| match field {
+        Ok((found, Field::Bytes(bytes))) if found == number => Some(Ok(message.slice_ref(bytes))),
         Ok((found, _)) if found == number => Some(Err(format!("field {number} is of another type"))),
         Ok(_) => None,
-        Err(error) => Some(Err(error)),
+        Err(error) => Some(Err(error.into())),
     })
 }
 
 /// A field that is there at most once: of several the last counts.
 fn last(message: &Bytes, number: u64) -> Result<Option<Bytes>, String> {
     messages(message, number).try_fold(None, |_, found| found.map(Some))
-}
-
-/// The fields of a protobuf message.
-struct Fields<'a>(&'a [u8]);
-
-enum Value<'a> {
-    Number,
-    Eight(u64),
-    Bytes(&'a [u8]),
-    Four,
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u64, Value<'a>), String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.field();
-        if field.is_none() {
-            self.0 = &[];
-        }
-        Some(field.ok_or_else(|| "it is not a protobuf message".to_owned()))
-    }
-}
-
-impl<'a> Fields<'a> {
-    fn field(&mut self) -> Option<(u64, Value<'a>)> {
-        let key = self.varint()?;
-        let value = match key & 7 {
-            0 => self.varint().map(|_| Value::Number)?,
-            1 => Value::Eight(u64::from_le_bytes(self.take(8)?.try_into().ok()?)),
-            2 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                Value::Bytes(self.take(length)?)
-            }
-            5 => self.take(4).map(|_| Value::Four)?,
-            _ => return None,
-        };
-        (key >> 3 != 0).then_some((key >> 3, value))
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for nth in 0..10 {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            number |= u64::from(byte & 0x7f).checked_shl(7 * nth)?;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
 }
 
 /// Cuts an `ExportLogsServiceRequest` in JSON.

@@ -1,4 +1,4 @@
-//! As much of MessagePack as it takes to find where values begin and end. Nothing is copied, nothing recurses.
+//! MessagePack, value by value: where each begins and ends, and what it is. Nothing is copied, nothing recurses.
 
 /// The head of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -7,8 +7,10 @@ pub enum Item<'a> {
     Nil,
     /// True or false.
     Bool(bool),
-    /// A whole number; one beyond 63 bits is as large as can be.
+    /// A whole number.
     Int(i64),
+    /// A whole number above `i64::MAX`.
+    Uint(u64),
     /// A floating-point number.
     Float(f64),
     /// Text, as its bytes.
@@ -174,7 +176,7 @@ impl Head {
             0xc4..=0xc6 => Item::Binary(value),
             0xca => Item::Float(f64::from(f32::from_bits(number as u32))),
             0xcb => Item::Float(f64::from_bits(number)),
-            0xcc..=0xcf => Item::Int(i64::try_from(number).unwrap_or(i64::MAX)),
+            0xcc..=0xcf => i64::try_from(number).map_or(Item::Uint(number), Item::Int),
             0xd0..=0xd3 => Item::Int(signed(number)),
             0x90..=0x9f | 0xdc | 0xdd => Item::Array(self.children as usize),
             0x80..=0x8f | 0xde | 0xdf => Item::Map(self.children as usize / 2),
@@ -188,14 +190,14 @@ impl Head {
 }
 
 /// Appends text.
-pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
+pub fn text(out: &mut Vec<u8>, text: &str) {
     out.push(0xdb);
     out.extend_from_slice(&(text.len() as u32).to_be_bytes());
     out.extend_from_slice(text.as_bytes());
 }
 
 /// Appends bytes.
-pub(crate) fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(0xc6);
     out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
     out.extend_from_slice(bytes);
@@ -225,7 +227,7 @@ mod tests {
             Item::Int(-1),
             Item::Int(-2),
             Item::Int(0xffff_ffff),
-            Item::Int(i64::MAX),
+            Item::Uint(u64::MAX),
             Item::Float(1.5),
             Item::Float(1.5),
             Item::Text(b"hi"),
