@@ -35,11 +35,9 @@ pub fn test(flags: &[&str]) -> Done {
         ("REEVE_SEAWEEDFS", installed("objects", "cases/lake/objects/install.sh", "SeaweedFS")?.join("venv/bin/weed")),
     ];
     let torture = Beside::start("torture --ci", &["torture", "--ci"])?;
-    let tested = tests.run(&variables);
-    // Its table is shown whatever the tests came to.
-    torture.wait().and(tested)?;
-    demo::demo(&["--check", "--dev"])?;
-    end_to_end("debug")
+    let tested = tests.run(&variables).and_then(|()| demo::demo(&["--check", "--dev"])).and_then(|()| end_to_end("debug"));
+    // Its table is shown whatever the rest came to.
+    torture.wait().and(tested)
 }
 
 /// Another `cargo xtask` command on the processor time that others leave.
@@ -56,7 +54,7 @@ impl Beside {
         let failed = |error: std::io::Error| format!("{what}: {}: {error}", log.display());
         let out = fs::File::create(&log).map_err(failed)?;
         let me = std::env::current_exe().map_err(failed)?;
-        let mut command = program("nice", &["-n", "10"]);
+        let mut command = program("nice", &["-n", "19"]);
         command.arg(me).args(words).stdin(Stdio::null()).stderr(out.try_clone().map_err(failed)?).stdout(out);
         let child = command.spawn().map_err(failed)?;
         Ok(Self { what: what.to_owned(), log, child })
