@@ -58,7 +58,7 @@ const PARTS: [Part; 11] = [
         unit: "seeds of the simulator",
         test: ["sim", "nothing_acknowledged_is_lost_or_altered_unnamed"],
         amount: "REEVE_SIM_SEEDS",
-        ci: 1_000,
+        ci: 400,
         full: 200_000,
     },
     Part {
