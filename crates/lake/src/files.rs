@@ -37,12 +37,15 @@ pub(crate) struct Files {
 struct Remote {
     objects: Arc<dyn Objects>,
     /// What live files are, by name.
-    known: RwLock<HashMap<String, (u64, Option<[u8; 32]>)>>,
+    known: RwLock<HashMap<String, Known>>,
     cache: Mutex<Cache>,
     fetching: [Mutex<()>; FETCHES],
     hasher: RandomState,
     gone: AtomicU64,
 }
+
+/// Size in bytes, and SHA-256 where it was noted.
+type Known = (u64, Option<[u8; 32]>);
 
 /// Files that are in the folder too, the one used last first.
 struct Cache {

@@ -464,7 +464,7 @@ impl Config {
                 file.gelf_http.settings("gelf_http", &HTTP, Address::Off, &within)?,
                 file.journal.settings("journal", &HTTP, Address::Off, &within)?,
             ],
-            lake: file.lake.within(&within),
+            lake: file.lake.within(within),
             ledger: file.ledger.settings(within)?,
             sources: read_sources(&file.sources)?,
             limits,
