@@ -14,10 +14,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use reeve_ledger::{Ledger, NewRecord, Options, VerifyOptions, verify};
+use reeve_ledger::{Error, Ledger, NewRecord, Options, VerifyOptions, verify};
 use reeve_record::{RecordId, Transport};
 
 const FOLDER: &str = "REEVE_KILL_FOLDER";
@@ -25,7 +25,14 @@ const FOLDER: &str = "REEVE_KILL_FOLDER";
 fn open(dir: &Path) -> Ledger {
     // Small segments, so that kills meet sealing as often as appending.
     let epoch = Some(Duration::from_secs(1));
-    Ledger::open(dir, Options { segment_records: 300, epoch, ..Options::new("reeve.example/record") }).unwrap()
+    let begun = Instant::now();
+    loop {
+        // A process that another test starts has a copy of the lock from its fork to its exec.
+        match Ledger::open(dir, Options { segment_records: 300, epoch, ..Options::new("reeve.example/record") }) {
+            Err(Error::Locked { .. }) if begun.elapsed() < Duration::from_secs(5) => std::thread::sleep(Duration::from_millis(5)),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn raw(cycle: u64, thread: u64, n: u64) -> String {
