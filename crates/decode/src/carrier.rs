@@ -39,7 +39,11 @@ pub(crate) fn read<'b>(
         audit.feed(record, line, &host(&map), emit);
         return None;
     }
-    let Some(parsed) = inside(&record, line) else { return Some((record, map)) };
+    // An application's own event may have a payload under `message`: only what is known by itself takes its place there.
+    let only_known = !OTHERS_OWN.contains(&&*map.0[at].0);
+    let Some(parsed) = inside(&record, line).filter(|parsed| !only_known || parsed.decoder != "json") else {
+        return Some((record, map));
+    };
     map.0.remove(at);
     emit(wrap(parsed, map, time));
     None
@@ -98,5 +102,7 @@ fn host<'m>(wrapping: &'m Map<'_>) -> Cow<'m, str> {
 
 /// Names of text fields that shippers put a line into.
 const TEXTS: [&str; 7] = ["CloudTrailEvent", "message", "log", "short_message", "MESSAGE", "msg", "@message"];
+/// Those of them, and of the others, that nobody uses but to carry something.
+const OTHERS_OWN: [&str; 4] = ["log", "short_message", "event", "body"];
 /// Names that an event object of the Splunk HTTP Event Collector may have.
 const COLLECTOR: [&str; 7] = ["time", "host", "source", "sourcetype", "index", "event", "fields"];
