@@ -5,7 +5,7 @@ use reeve_record::EventTime;
 
 use crate::text::{self, Encoding};
 use crate::value::{Map, Value};
-use crate::{Parsed, Problem, auditd, carrier, evtx, family, fluent, journald, json, otlp, syslog, web, zeek};
+use crate::{Parsed, Problem, auditd, carrier, evtx, family, fluent, journald, json, lines, otlp, syslog, web, zeek};
 
 /// Every name [`Parsed::decoder`] may have.
 pub const DECODERS: &[&str] = &[
@@ -93,25 +93,31 @@ pub struct Hint {
 
 /// Reads the raw records of one source's stream, in order, into events.
 ///
-/// It holds what joins records: auditd events in the making, Zeek's header lines, the text encoding. Memory is bounded.
+/// It holds what joins records: auditd events in the making, a line of text that may go on, Zeek's header lines, the text encoding.
+/// Memory is bounded.
 pub struct Decoder {
     hint: Hint,
     encoding: Encoding,
     evtx: evtx::Chunks,
     zeek: Option<zeek::Header>,
     audit: auditd::Joiner,
+    lines: lines::Joiner,
 }
 
 impl Decoder {
     /// A decoder for one stream.
     pub fn new(hint: Hint) -> Self {
         let evtx = evtx::Chunks::new(hint.recover_deleted);
-        Self { hint, encoding: Encoding::Utf8, evtx, zeek: None, audit: auditd::Joiner::default() }
+        Self { hint, encoding: Encoding::Utf8, evtx, zeek: None, audit: auditd::Joiner::default(), lines: lines::Joiner::default() }
     }
 
     /// Reads one raw record. `key` comes back in [`Parsed::records`], `number` in [`Parsed::number`]; `received` settles times
     /// without a year. Calls `emit` for each event: none for a header line or a part of an event to come, many for a bundle.
     pub fn feed(&mut self, key: u64, number: u64, raw: &[u8], received: Timestamp, emit: &mut dyn FnMut(Parsed<'_>)) {
+        let goes_on = lines::goes_on(raw);
+        if !goes_on {
+            self.lines.flush(emit);
+        }
         if raw.starts_with(b"ElfChnk\0") {
             return self.evtx.feed(key, raw, emit);
         }
@@ -126,15 +132,23 @@ impl Decoder {
         }
         let mut problems = Vec::new();
         let text = text::decode(raw, self.encoding, &mut problems);
-        let record = Record { key, number, raw, received, problems };
+        let mut record = Record { key, number, raw, received, problems };
+        if goes_on {
+            match self.lines.join(record, text.trim_ascii_end()) {
+                Some(first) => record = first,
+                None => return,
+            }
+            self.lines.flush(emit);
+        }
         if self.hint.plain_text {
-            return record.plain(&text, emit);
+            return self.plain(record, &text, emit);
         }
         self.text(record, &text, emit);
     }
 
     /// Emits what still waits for further records: call at the end, or after half a second of silence.
     pub fn flush(&mut self, emit: &mut dyn FnMut(Parsed<'_>)) {
+        self.lines.flush(emit);
         self.audit.flush(emit);
     }
 
@@ -184,8 +198,16 @@ impl Decoder {
             Some(message) => self.syslog(record, message, emit),
             None => match web::error(line) {
                 Some(error) => emit(record.event("web.error", error.native, error.time)),
-                None => record.plain(line, emit),
+                None => self.plain(record, line, emit),
             },
+        }
+    }
+
+    /// A line of no known shape; a dated one waits for lines that go on from it.
+    fn plain(&mut self, record: Record<'_>, line: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
+        match dated(line) {
+            Some(time) => self.lines.hold(record, line, time),
+            None => record.plain(line, emit),
         }
     }
 
@@ -244,18 +266,26 @@ impl<'a> Record<'a> {
     /// A line of no known shape: its text, and its time if it starts with one.
     fn plain(self, line: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
         let mut native = Map::new();
-        let controls = line.bytes().take(512).filter(|byte| *byte < 0x09 || (0x0E..0x1B).contains(byte)).count();
-        if controls * 8 > line.len().min(512) {
+        if is_binary(line) {
             let mut record = self;
             let detail = Cow::Borrowed("neither text nor a format read here");
             record.problems.push(Problem { code: "unknown.binary", offset: 0, detail });
             native.push("size", Value::Int(record.raw.len() as i64));
             return emit(record.event("unknown", native, None));
         }
-        let time = crate::time::stamp(line.trim_start_matches('[')).map(|stamp| stamp.time);
         native.push("message", line);
-        emit(self.event("text", native, time));
+        emit(self.event("text", native, dated(line)));
     }
+}
+
+/// The time a line of text starts with.
+fn dated(line: &str) -> Option<EventTime> {
+    crate::time::stamp(line.trim_start_matches('[')).filter(|_| !is_binary(line)).map(|stamp| stamp.time)
+}
+
+fn is_binary(line: &str) -> bool {
+    let controls = line.bytes().take(512).filter(|byte| *byte < 0x09 || (0x0E..0x1B).contains(byte)).count();
+    controls * 8 > line.len().min(512)
 }
 
 /// A JSON object, or a bundle of events that is one object. Without `audit`, audit records inside are not joined.

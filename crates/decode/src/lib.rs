@@ -12,6 +12,7 @@ mod fluent; // events of Fluent Forward
 mod journald; // the journal's export format
 pub mod json; // the JSON scanner
 pub mod msgpack; // MessagePack values
+mod lines; // lines of text that go on over several records
 mod otlp; // OpenTelemetry log records
 mod parsed;
 mod programs; // what well-known programs write into a syslog message

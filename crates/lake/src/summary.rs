@@ -9,7 +9,7 @@ use arrow::{
 use datafusion::{
     functions_aggregate::expr_fn::{count, sum},
     logical_expr::lit,
-    prelude::{col, ident},
+    prelude::{Expr, col, ident},
 };
 use jiff::Timestamp;
 
@@ -143,7 +143,8 @@ impl Lake {
         Ok(histogram)
     }
 
-    /// The fields of a query's events with their `top` most frequent values, from at most 20,000 events of the latest days.
+    /// The fields of a query's events with their `top` most frequent values, from at most 20,000 events of the latest days: of a day
+    /// that has more, from events spread over it.
     ///
     /// # Errors
     /// [`Error::Query`] with offset; files that cannot be read.
@@ -162,9 +163,12 @@ impl Lake {
         for range in slices(&table.snapshot, &request) {
             let base = BASE.iter().filter(|field| shown(field.name())).map(|field| col(field.name()));
             let columns: Vec<_> = base.chain(promoted().map(|column| col(column.name))).chain([col("native")]).collect();
-            let left = SAMPLE_ROWS + 1 - tallies.events.min(SAMPLE_ROWS);
-            let frame =
-                filtered(&session, table.clone(), lowered.filter.clone(), Some(range))?.select(columns)?.limit(0, Some(left))?;
+            let left = SAMPLE_ROWS - tallies.events.min(SAMPLE_ROWS);
+            let matching = filtered(&session, table.clone(), lowered.filter.clone(), Some(range))?;
+            let number = matching.clone().count().await?;
+            let frame = if number > left { matching.filter(spread(left, number))? } else { matching };
+            tallies.sampled |= number > left;
+            let frame = frame.select(columns)?.limit(0, Some(left))?;
             let mut run = Running::start(&session, frame).await?;
             while let Some(batch) = run.next().await? {
                 tallies.add(&batch);
@@ -175,6 +179,16 @@ impl Lake {
         }
         Ok(tallies.finish(top.min(100)))
     }
+}
+
+/// Keeps about `left` of `number` events, from all of them alike and always the same ones: files come in any order, and the first of
+/// them may hold a single host.
+fn spread(left: usize, number: usize) -> Expr {
+    const PRIME: i64 = 9973;
+    const FACTOR: i64 = 7919;
+    let share = (PRIME as usize * left / number.max(1)).max(1);
+    let place = (col("record") % lit(PRIME)) * lit(FACTOR) % lit(PRIME);
+    place.lt(lit(i64::try_from(share).unwrap_or(PRIME)))
 }
 
 /// Start of the first bucket and width of all: whole minutes once a bucket is wider than that, as counts are kept by the minute, else whole
@@ -240,8 +254,7 @@ impl Tally {
 
 impl Tallies {
     fn add(&mut self, batch: &RecordBatch) {
-        let rows = batch.num_rows().min(SAMPLE_ROWS - self.events.min(SAMPLE_ROWS));
-        self.sampled |= rows < batch.num_rows();
+        let rows = batch.num_rows();
         self.events += rows;
         let schema = batch.schema();
         for (field, column) in schema.fields().iter().zip(batch.columns()) {

@@ -174,3 +174,32 @@ async fn histograms_add_up() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_sample_of_fields_comes_from_all_files() {
+    let World { folder, raws, lake } = World::new();
+    drop(lake);
+    let lake = Arc::new(Lake::open(&folder.path().join("lake"), options(&raws)).unwrap());
+    // One host alone in each of the first files, each larger than the sample; the second host's field only at the end.
+    for (part, host) in ["flows", "web01"].into_iter().enumerate() {
+        let first = u32::try_from(part).unwrap() * 30_000;
+        let events: Vec<Told> = (first..first + 30_000)
+            .map(|index| {
+                let mut event = told(0);
+                event.record = Some(format!("0-{index}"));
+                event.attributes = serde_json::Map::from_iter([("device.hostname".to_owned(), host.into())]);
+                event
+            })
+            .collect();
+        append(&lake, &events).unwrap();
+        lake.flush(RecordId { segment: 0, index: first + 30_000 }).unwrap();
+    }
+    let fields = lake.fields("", None, None, 5).await.unwrap();
+    assert!(fields.sampled && fields.events <= 20_000 && fields.events > 19_000, "{} events", fields.events);
+    let host = fields.fields.iter().find(|field| field.name == "device.hostname").unwrap();
+    for value in &host.top {
+        assert!(value.count.abs_diff(10_000) < 500, "{value:?}");
+    }
+    assert_eq!(host.top.len(), 2);
+    assert_eq!(lake.fields("", None, None, 5).await.unwrap(), fields, "asked twice");
+}
