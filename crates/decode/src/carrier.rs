@@ -1,14 +1,15 @@
 //! Events that a shipper wrapped: the text or object inside is read as what it is, and the wrapping stays under `shipper`.
 //!
 //! Filebeat and Logstash put a line under `message`, Docker and Fluent Bit under `log`, GELF under `short_message`, the Splunk HTTP Event
-//! Collector text or object under `event`, OpenTelemetry under `body`, AWS what CloudTrail wrote under `CloudTrailEvent` or `@message`.
+//! Collector text or object under `event`, OpenTelemetry under `body`, AWS what CloudTrail wrote under `CloudTrailEvent` or `@message`,
+//! EventBridge an object under `detail`, and Azure what a Kubernetes cluster wrote under `properties.log`.
 
 use std::borrow::Cow;
 
 use reeve_record::EventTime;
 
 use crate::decoder::{Record, told};
-use crate::{Map, Parsed, Value, auditd, json, syslog, web};
+use crate::{Map, Parsed, Value, auditd, cloud, json, syslog, web};
 
 /// The field under which the wrapping is kept.
 pub(crate) const SHIPPER: &str = "shipper";
@@ -22,6 +23,9 @@ pub(crate) fn read<'b>(
     audit: Option<&mut auditd::Joiner>,
     emit: &mut dyn FnMut(Parsed<'_>),
 ) -> Option<(Record<'b>, Map<'b>)> {
+    if cloud::carried(&map) {
+        map = with_log(map);
+    }
     let Some(at) = place(&map) else { return Some((record, map)) };
     if let Value::Map(_) = map.0[at].1 {
         let Value::Map(inner) = map.0.remove(at).1 else { return None };
@@ -57,12 +61,27 @@ fn wrap<'b>(mut parsed: Parsed<'b>, wrapping: Map<'b>, time: Option<EventTime>) 
     parsed
 }
 
+/// The members of an Azure record's `properties` in their place, so that its `log` is found as that of others.
+fn with_log(map: Map<'_>) -> Map<'_> {
+    let mut flat = Map::new();
+    for (name, value) in map.0 {
+        match value {
+            Value::Map(inner) if name == "properties" => flat.0.extend(inner.0),
+            other => flat.0.push((name, other)),
+        }
+    }
+    flat
+}
+
 /// Where in an object that is which it carries may be.
 fn place(map: &Map<'_>) -> Option<usize> {
     let at = |name: &str| map.iter().position(|(found, _)| found == name);
     // ECS has an object of that name too, which says things about the event.
     if let Some(event) = at("event").filter(|_| map.iter().all(|(name, _)| COLLECTOR.contains(&name))) {
         return Some(event);
+    }
+    if let Some(detail) = at("detail").filter(|at| map.get("detail-type").is_some() && matches!(map.0[*at].1, Value::Map(_))) {
+        return Some(detail);
     }
     let is_record =
         map.get("severityNumber").is_some() || map.get("timeUnixNano").is_some() || map.get("observedTimeUnixNano").is_some();

@@ -5,7 +5,7 @@ use reeve_record::EventTime;
 
 use crate::text::{self, Encoding};
 use crate::value::{Map, Value};
-use crate::{Parsed, Problem, auditd, carrier, evtx, family, fluent, journald, json, lines, otlp, syslog, web, zeek};
+use crate::{Parsed, Problem, auditd, carrier, cloud, evtx, family, fluent, journald, json, lines, otlp, syslog, web, zeek};
 
 /// Every name [`Parsed::decoder`] may have.
 pub const DECODERS: &[&str] = &[
@@ -21,6 +21,19 @@ pub const DECODERS: &[&str] = &[
     "journald",
     "suricata.eve",
     "aws.cloudtrail",
+    cloud::GUARDDUTY,
+    cloud::ROUTE53,
+    cloud::AZURE_ACTIVITY,
+    cloud::AZURE_AUDIT,
+    cloud::AZURE_RISK,
+    cloud::AZURE_SIGNIN,
+    cloud::GCP,
+    cloud::GITHUB,
+    cloud::KUBERNETES,
+    cloud::M365,
+    cloud::OKTA,
+    cloud::OSQUERY,
+    cloud::WORKSPACE,
     "web.access",
     "web.error",
     "nfdump",
@@ -108,7 +121,14 @@ impl Decoder {
     /// A decoder for one stream.
     pub fn new(hint: Hint) -> Self {
         let evtx = evtx::Chunks::new(hint.recover_deleted);
-        Self { hint, encoding: Encoding::Utf8, evtx, zeek: None, audit: auditd::Joiner::default(), lines: lines::Joiner::default() }
+        Self {
+            hint,
+            encoding: Encoding::Utf8,
+            evtx,
+            zeek: None,
+            audit: auditd::Joiner::default(),
+            lines: lines::Joiner::default(),
+        }
     }
 
     /// Reads one raw record. `key` comes back in [`Parsed::records`], `number` in [`Parsed::number`]; `received` settles times
@@ -318,6 +338,9 @@ struct Around<'d> {
 fn open<'b>(record: Record<'b>, native: Map<'b>, around: Around<'_>, emit: &mut dyn FnMut(Parsed<'_>)) {
     let native = family::nested(native);
     let mut family = family::tell(&native);
+    if family.decoder == cloud::WORKSPACE {
+        return activities(&record, native, &family, emit);
+    }
     if family.decoder != "json" {
         return emit(finish(record, native, family));
     }
@@ -325,6 +348,16 @@ fn open<'b>(record: Record<'b>, native: Map<'b>, around: Around<'_>, emit: &mut 
     let Some((record, native)) = carrier::read(record, native, family.time, around.audit, emit) else { return };
     family.decoder = around.decoder;
     emit(finish(record, native, family));
+}
+
+/// An activity of Google Workspace, once for each of its events.
+fn activities<'b>(record: &Record<'b>, native: Map<'b>, family: &family::Family<'b>, emit: &mut dyn FnMut(Parsed<'_>)) {
+    for (part, native) in (0..).zip(cloud::activities(native)) {
+        let own = family::Family { decoder: family.decoder, head: None, time: family.time };
+        let mut parsed = finish(record.clone(), native, own);
+        parsed.part = part;
+        emit(parsed);
+    }
 }
 
 /// An object as the event that it is.
@@ -350,10 +383,12 @@ fn finish<'b>(mut record: Record<'b>, mut native: Map<'b>, family: family::Famil
 /// The name of the list that makes an object a bundle of events.
 fn bundle(map: &Map<'_>) -> Option<&'static str> {
     const NAMES: [&str; 5] = ["Records", "records", "logEvents", "Events", "events"];
-    NAMES.into_iter().find(|name| {
+    let is_list = |name: &&str| {
         let Some(Value::List(items)) = map.get(name) else { return false };
         !items.is_empty() && items.iter().all(|item| item.as_map().is_some_and(|map| map.len() > 1))
-    })
+    };
+    let found = NAMES.into_iter().chain(cloud::bundle(map)).find(is_list)?;
+    (found != "events" || !cloud::is_workspace(map)).then_some(found)
 }
 
 /// The events of the list `name` in the object `text`, each with its own bytes.

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use reeve_record::{Certainty, EventTime};
 
-use crate::{Head, Map, Value, time, zeek};
+use crate::{Head, Map, Value, cloud, time, zeek};
 
 /// What a JSON object turned out to be.
 pub(crate) struct Family<'a> {
@@ -48,6 +48,8 @@ struct Fields<'m, 'a> {
     flow: Option<&'m Value<'a>>,
     plain_time: Option<&'m Value<'a>>,
     flow_id: Option<&'m Value<'a>>,
+    /// Names that only one audit log of a cloud or service uses.
+    cloud: cloud::Marks,
 }
 
 impl<'m, 'a> Fields<'m, 'a> {
@@ -81,7 +83,10 @@ impl<'m, 'a> Fields<'m, 'a> {
                 "flow_id" | "src_ip" => &mut fields.flow_id,
                 "timestamp" | "eventTime" | "time" | "unixTime" | "published" | "TimeGenerated" | "created_at" | "date"
                 | "_time" | "datetime" | "start_time" => &mut fields.plain_time,
-                _ => continue,
+                _ => {
+                    fields.cloud.note(name);
+                    continue;
+                }
             };
             slot.get_or_insert(value);
         }
@@ -139,11 +144,11 @@ fn put<'a>(map: &mut Map<'a>, parts: &[Cow<'a, str>], value: Value<'a>) {
 /// Tells the family of an object by its fields.
 pub(crate) fn tell<'a>(map: &Map<'a>) -> Family<'a> {
     let fields = Fields::of(map);
-    windows(map, &fields).or_else(|| network(map, &fields)).or_else(|| host(map, &fields)).unwrap_or_else(|| Family {
-        decoder: "json",
-        head: None,
-        time: any_time(&fields),
-    })
+    windows(map, &fields)
+        .or_else(|| network(map, &fields))
+        .or_else(|| host(map, &fields))
+        .or_else(|| cloud::tell(map, fields.cloud))
+        .unwrap_or_else(|| Family { decoder: "json", head: None, time: any_time(&fields) })
 }
 
 fn windows<'a>(map: &Map<'a>, fields: &Fields<'_, 'a>) -> Option<Family<'a>> {

@@ -4,6 +4,7 @@
 //! stream, wherever they come from. Content decides the decoder, never a name. This crate knows neither OCSF nor storage.
 mod auditd; // Linux audit records, joined into events
 mod carrier; // what shippers wrap
+mod cloud; // audit logs of clouds and services
 mod container; // gzip, zstd, zip and tar, nested and bounded
 mod decoder; // one stream of raw records to events
 mod evtx; // Windows event log chunks
@@ -11,8 +12,8 @@ mod family; // which JSON family an object belongs to, and what follows from it
 mod fluent; // events of Fluent Forward
 mod journald; // the journal's export format
 pub mod json; // the JSON scanner
-pub mod msgpack; // MessagePack values
 mod lines; // lines of text that go on over several records
+pub mod msgpack; // MessagePack values
 mod otlp; // OpenTelemetry log records
 mod parsed;
 mod programs; // what well-known programs write into a syslog message

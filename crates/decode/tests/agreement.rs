@@ -262,6 +262,10 @@ fn content_finds_its_decoder() {
         ("windows/splunk-attack-data", "json.nxlog", 99),
         ("cloud/invictus-aws/CloudTrail.zip", "aws.cloudtrail", 99),
         ("cloud/opensearch-catalog/aws_cloudtrail-raw-sample.json", "aws.cloudtrail", 99),
+        ("cloud/plaso/jsonl/azure_activity_log.jsonl", "azure.activity", 100),
+        // Two of eleven are of its load balancer.
+        ("cloud/gcp-csa", "gcp.audit", 80),
+        ("ocsf/aws-security-lake/1.0.0-rc.2/ROUTE53/inputs", "aws.route53", 100),
         ("cloud/opensearch-catalog/nginx-raw.log.gz", "web.access", 99),
         ("network/suricata/verify-eve.tar.zst", "suricata.eve", 99),
         ("network/suricata/eve-alert-samples", "suricata.eve", 99),

@@ -60,6 +60,8 @@ proptest! {
             "<34>Oct 11 22:14:15 host app[", "<34>1 2003-10-11T22:14:15Z host app - - [", "type=SYSCALL msg=audit(1.2:3): ",
             "1.2.3.4 - - [10/Oct/2024:13:55:36 +0200] \"", "{\"Event\":{\"System\":", "#separator \\x09\n", "__CURSOR=a\n",
             "2024/10/11 10:00:00 [error] ", "Oct 11 22:14:15 host sshd[1]: Failed password for ", "{\"ts\":1,\"uid\":",
+            "{\"apiVersion\":\"audit.k8s.io/v1\",\"auditID\":", "{\"kind\":\"admin#reports#activity\",\"actor\":{},\"events\":[",
+            "{\"operationName\":\"x\",\"properties\":{", "{\"protoPayload\":{\"methodName\":", "{\"hostIdentifier\":\"h\",\"calendarTime\":\"",
         ]),
         rest in "\\PC{0,60}",
     ) {

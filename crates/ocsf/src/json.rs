@@ -78,7 +78,13 @@ fn prune(json: &mut Map<String, Json>, members: &[Member], at: &str, partial: &m
                 prune(inner, &object.attributes, &path, partial);
                 is_whole(inner, object)
             }
-            Some(Json::Array(items)) => items.iter().all(|item| item.as_object().is_some_and(|inner| is_whole(inner, object))),
+            Some(Json::Array(items)) => {
+                items
+                    .iter_mut()
+                    .filter_map(Json::as_object_mut)
+                    .for_each(|inner| prune(inner, &object.attributes, &path, partial));
+                items.iter().all(|item| item.as_object().is_some_and(|inner| is_whole(inner, object)))
+            }
             _ => continue,
         };
         // Metadata is completed below, whatever the mapping set of it.

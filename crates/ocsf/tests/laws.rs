@@ -59,6 +59,43 @@ const FIELDS: &[&str] = &[
     "hostname",
     "procid",
     "node",
+    "verb",
+    "sourceIPs",
+    "responseStatus",
+    "objectRef",
+    "eventType",
+    "actor",
+    "target",
+    "client",
+    "outcome",
+    "action",
+    "org",
+    "team",
+    "permission",
+    "protoPayload",
+    "resource",
+    "operationName",
+    "resourceId",
+    "callerIpAddress",
+    "resultType",
+    "properties",
+    "riskEventType",
+    "Operation",
+    "ObjectId",
+    "ClientIP",
+    "UserId",
+    "ModifiedProperties",
+    "events",
+    "id",
+    "ipAddress",
+    "type",
+    "service",
+    "severity",
+    "query_name",
+    "srcaddr",
+    "firewall_rule_action",
+    "columns",
+    "name",
 ];
 const DECODERS: &[&str] = &[
     "evtx",
@@ -74,6 +111,19 @@ const DECODERS: &[&str] = &[
     "syslog.5424",
     "journald",
     "auditd",
+    "kubernetes.audit",
+    "okta.system",
+    "github.audit",
+    "gcp.audit",
+    "azure.activity",
+    "azure.audit",
+    "azure.risk",
+    "azure.signin",
+    "m365.audit",
+    "google.workspace",
+    "aws.guardduty",
+    "aws.route53",
+    "osquery",
     "text",
 ];
 const IDS: &[u32] = &[
@@ -107,11 +157,59 @@ fn value() -> impl Strategy<Value = Value<'static>> {
             "\\",
             "/",
             "SHA1=00ff,MD5=",
-            "query"
+            "query",
+            "user.session.start",
+            "group.user_membership.add",
+            "team.add_member",
+            "Add member to role",
+            "FileDownloaded",
+            "AlertTriggered"
         ])
         .prop_map(Value::from),
         prop::collection::vec(".{0,8}".prop_map(Value::from), 0..3).prop_map(Value::List),
+        document(),
+        prop::collection::vec(document(), 0..3).prop_map(Value::List),
     ]
+}
+
+/// What the nested documents of cloud audit logs hold.
+fn document() -> impl Strategy<Value = Value<'static>> {
+    let name = prop::sample::select(vec![
+        "type",
+        "id",
+        "name",
+        "displayName",
+        "alternateId",
+        "ipAddress",
+        "userPrincipalName",
+        "methodName",
+        "resourceName",
+        "status",
+        "code",
+        "result",
+        "labels",
+        "email",
+        "pid",
+        "path",
+        "cmdline",
+        "serviceName",
+        "resource",
+        "namespace",
+        "action",
+        "parameters",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<i64>().prop_map(Value::Int),
+        Just(Value::from("User")),
+        ".{0,12}".prop_map(Value::from)
+    ];
+    let map = |inner: BoxedStrategy<Value<'static>>, name: BoxedStrategy<&'static str>| {
+        prop::collection::vec((name, inner), 0..5)
+            .prop_map(|fields| Value::Map(Map(fields.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect())))
+    };
+    let inner = prop_oneof![leaf.clone(), map(leaf.boxed(), name.clone().boxed())];
+    map(inner.boxed(), name.boxed())
 }
 
 proptest! {

@@ -117,10 +117,172 @@ const DNS: &[Alias] = &[
     ("record_type", "qtype_name"),
     ("record_type", "dns.rrtype"),
     ("record_type", "query_type"),
+    ("answer", "answers.Rdata"),
     ("answer", "answers"),
+    ("src_ip", "srcaddr"),
     ("src_ip", "id.orig_h"),
     ("src_ip", "client"),
     ("dst_ip", "id.resp_h"),
+];
+const OKTA: &[Alias] = &[
+    ("eventType", "eventtype"),
+    ("displayMessage", "displaymessage"),
+    ("legacyEventType", "legacyeventtype"),
+    ("debugContext.debugData.requestUri", "debugcontext.debugData.requestUri"),
+    ("debugContext.debugData.behaviors", "debugcontext.debugData.behaviors"),
+    ("debugContext.debugData.logOnlySecurityData", "debugcontext.debugData.logOnlySecurityData"),
+    ("securityContext.isProxy", "securitycontext.isProxy"),
+];
+const KUBERNETES: &[Alias] = &[
+    ("apiGroup", "objectRef.apiGroup"),
+    ("hostPath", "requestObject.spec.volumes.hostPath.path"),
+    ("hostPath", "requestObject.spec.template.spec.volumes.hostPath.path"),
+    ("capabilities", "requestObject.spec.containers.securityContext.capabilities.add"),
+    ("capabilities", "requestObject.spec.template.spec.containers.securityContext.capabilities.add"),
+];
+// Rules write the names of a Pub/Sub message or those of Elastic's integration.
+const GCP: &[Alias] = &[
+    ("gcp.audit.method_name", "protoPayload.methodName"),
+    ("data.protoPayload.methodName", "protoPayload.methodName"),
+    ("data.protoPayload.serviceName", "protoPayload.serviceName"),
+    ("data.protoPayload.authorizationInfo.permission", "protoPayload.authorizationInfo.permission"),
+    ("data.protoPayload.authorizationInfo.granted", "protoPayload.authorizationInfo.granted"),
+    ("data.protoPayload.resource.type", "resource.type"),
+    ("data.protoPayload.logName", "logName"),
+    ("eventService", "protoPayload.serviceName"),
+    ("eventName", "protoPayload.metadata.event.eventName"),
+    ("eventName", "events.name"),
+    ("protoPayload.Servicename", "protoPayload.serviceName"),
+    ("protoPayload.metadata.event.eventName", "events.name"),
+];
+// What an operation is called depends on the way it came: Log Analytics, a diagnostic setting, Microsoft Graph or the command line.
+const AZURE_ACTIVITY: &[Alias] = &[
+    ("operationName", "OperationNameValue"),
+    ("operationName", "OperationName"),
+    ("operationName", "operation_name.value"),
+    ("operationName", "operationName.value"),
+    ("OperationNameValue", "operationName"),
+    ("OperationNameValue", "operationName.value"),
+    ("OperationNameValue", "operation_name.value"),
+    ("properties.message", "operationName"),
+    ("properties.message", "OperationNameValue"),
+    ("CategoryValue", "category"),
+    ("CategoryValue", "category.value"),
+    ("ResourceId", "resourceId"),
+    ("ResourceId", "resource_id"),
+    ("ResourceProviderValue", "resourceProviderName.value"),
+    ("ResourceProviderValue", "resource_provider_name.value"),
+];
+const AZURE_AUDIT: &[Alias] = &[
+    ("operationName", "OperationName"),
+    ("operationName", "properties.activityDisplayName"),
+    ("operationName", "activityDisplayName"),
+    ("OperationName", "operationName"),
+    ("OperationName", "properties.activityDisplayName"),
+    ("OperationName", "activityDisplayName"),
+    ("properties.message", "operationName"),
+    ("properties.message", "OperationName"),
+    ("properties.message", "activityDisplayName"),
+    ("ActivityDisplayName", "properties.activityDisplayName"),
+    ("ActivityDisplayName", "activityDisplayName"),
+    ("ActivityType", "operationName"),
+    ("ActivityType", "OperationName"),
+    ("activityType", "operationName"),
+    ("activityType", "OperationName"),
+    ("category", "properties.category"),
+    ("Category", "properties.category"),
+    ("Category", "category"),
+    ("LoggedByService", "properties.loggedByService"),
+    ("LoggedByService", "loggedByService"),
+    ("Status", "properties.result"),
+    ("Status", "result"),
+    ("Status", "Result"),
+    ("properties.result", "result"),
+    ("properties.result", "Result"),
+    ("properties.initiatedBy", "initiatedBy"),
+    ("properties.initiatedBy", "InitiatedBy"),
+    ("properties.targetResources", "targetResources"),
+    ("properties.targetResources", "TargetResources"),
+    ("TargetResources", "properties.targetResources"),
+    ("TargetResources", "targetResources"),
+    ("targetResources.type", "properties.targetResources.type"),
+    ("targetResources.type", "TargetResources.type"),
+    ("TargetResources.modifiedProperties", "properties.targetResources.modifiedProperties"),
+    ("TargetResources.modifiedProperties", "targetResources.modifiedProperties"),
+    ("TargetResources.modifiedProperties.newValue", "properties.targetResources.modifiedProperties.newValue"),
+    ("TargetResources.modifiedProperties.newValue", "targetResources.modifiedProperties.newValue"),
+    ("TargetResources.ModifiedProperties.DisplayName", "properties.targetResources.modifiedProperties.displayName"),
+    ("TargetResources.ModifiedProperties.DisplayName", "targetResources.modifiedProperties.displayName"),
+    ("TargetResources.ModifiedProperties.DisplayName", "TargetResources.modifiedProperties.displayName"),
+    ("TargetResources.ModifiedProperties.NewValue", "properties.targetResources.modifiedProperties.newValue"),
+    ("TargetResources.ModifiedProperties.NewValue", "targetResources.modifiedProperties.newValue"),
+    ("TargetResources.ModifiedProperties.NewValue", "TargetResources.modifiedProperties.newValue"),
+    ("additionalDetails.additionalInfo", "properties.resultReason"),
+    ("additionalDetails.additionalInfo", "ResultReason"),
+];
+const AZURE_SIGNIN: &[Alias] = &[
+    ("ResultType", "resultType"),
+    ("ResultType", "properties.status.errorCode"),
+    ("ResultType", "status.errorCode"),
+    ("resultType", "ResultType"),
+    ("resultType", "properties.status.errorCode"),
+    ("resultType", "status.errorCode"),
+    ("ResultDescription", "resultDescription"),
+    ("ResultDescription", "properties.status.failureReason"),
+    ("ResultDescription", "status.failureReason"),
+    ("Resultdescription", "ResultDescription"),
+    ("Resultdescription", "resultDescription"),
+    ("Resultdescription", "properties.status.failureReason"),
+    ("userAgent", "UserAgent"),
+    ("userAgent", "properties.userAgent"),
+    ("location", "Location"),
+    ("callerIpAddress", "IPAddress"),
+    ("callerIpAddress", "ipAddress"),
+    ("callerIpAddress", "properties.ipAddress"),
+    ("conditionalAccessStatus", "properties.conditionalAccessStatus"),
+    ("conditionalAccessStatus", "ConditionalAccessStatus"),
+    ("AuthenticationRequirement", "properties.authenticationRequirement"),
+    ("AuthenticationRequirement", "authenticationRequirement"),
+    ("properties.authenticationRequirement", "AuthenticationRequirement"),
+    ("properties.authenticationRequirement", "authenticationRequirement"),
+    ("properties.appId", "AppId"),
+    ("properties.appId", "appId"),
+    ("RiskState", "properties.riskState"),
+    ("RiskState", "riskState"),
+    ("ResourceDisplayName", "properties.resourceDisplayName"),
+    ("ResourceDisplayName", "resourceDisplayName"),
+    ("ClientApp", "properties.clientAppUsed"),
+    ("ClientApp", "clientAppUsed"),
+    ("ClientApp", "ClientAppUsed"),
+    ("NetworkLocationDetails", "properties.networkLocationDetails"),
+    ("NetworkLocationDetails", "networkLocationDetails"),
+    ("homeTenantId", "properties.homeTenantId"),
+    ("homeTenantId", "HomeTenantId"),
+    ("resourceTenantId", "properties.resourceTenantId"),
+    ("resourceTenantId", "ResourceTenantId"),
+    ("DeviceDetail.trusttype", "properties.deviceDetail.trustType"),
+    ("DeviceDetail.trusttype", "deviceDetail.trustType"),
+    ("DeviceDetail.trusttype", "DeviceDetail.trustType"),
+    ("DeviceDetail.deviceId", "properties.deviceDetail.deviceId"),
+    ("DeviceDetail.deviceId", "deviceDetail.deviceId"),
+    ("DeviceDetail.isCompliant", "properties.deviceDetail.isCompliant"),
+    ("DeviceDetail.isCompliant", "deviceDetail.isCompliant"),
+    ("properties.deviceDetail.deviceId", "DeviceDetail.deviceId"),
+    ("properties.deviceDetail.deviceId", "deviceDetail.deviceId"),
+];
+const AZURE_RISK: &[Alias] = &[("riskEventType", "properties.riskEventType"), ("riskEventType", "RiskEventType")];
+const M365: &[Alias] = &[
+    ("Operation", "operation"),
+    ("Workload", "workload"),
+    ("Parameters", "parameters"),
+    ("ResultStatus", "resultstatus"),
+    ("ObjectId", "objectid"),
+    ("eventSource", "Workload"),
+    ("eventName", "Name"),
+    ("eventName", "Operation"),
+    ("status", "ResultStatus"),
+    ("RequestType", "ExtendedProperties.Value"),
+    ("Payload", "Parameters"),
 ];
 const FLOW: &[Alias] = &[
     ("src_ip", "id.orig_h"),
@@ -150,6 +312,14 @@ pub(crate) fn aliases(source: &Source, event_id: Option<u32>) -> &'static [Alias
         (["security"], Some(4688)) => PROCESS_4688,
         (["security"], Some(4657)) => REGISTRY_4657,
         (["windefend"], _) => DEFENDER,
+        (["okta"], _) => OKTA,
+        (["gcp.audit" | "google_workspace.admin" | "google_workspace.login"], _) => GCP,
+        (["activitylogs"], _) => AZURE_ACTIVITY,
+        (["auditlogs"], _) => AZURE_AUDIT,
+        (["signinlogs"], _) => AZURE_SIGNIN,
+        (["riskdetection", ..], _) => AZURE_RISK,
+        (["audit", "exchange", ..], _) => M365,
+        (["audit"], _) if source.products == ["kubernetes"] => KUBERNETES,
         _ if source.categories.contains(&"webserver") => WEB,
         _ if source.categories.contains(&"dns") => DNS,
         _ if source.categories.contains(&"firewall") => FLOW,
@@ -214,12 +384,20 @@ fn syslog_source(parsed: &Parsed<'_>, program: &str) -> Source {
     if gear { source::other("syslog", "cisco") } else { source::linux_program(program) }
 }
 
-/// Tells JSON documents of unnamed origin apart by the names only their source uses.
+/// What kind of event it is among those of its decoder; JSON documents of unnamed origin by the names only their source uses.
 fn class<'p>(parsed: &'p Parsed<'_>) -> &'p str {
     let native = &parsed.native;
     let text = |path: &str| native.path(path).and_then(Value::as_str).unwrap_or_default();
-    if parsed.decoder == "suricata.eve" {
-        return text("event_type");
+    match parsed.decoder {
+        "suricata.eve" => return text("event_type"),
+        "okta.system" => return "okta",
+        "github.audit" => return "github",
+        "kubernetes.audit" => return "kubernetes",
+        "m365.audit" => return "m365",
+        "azure.activity" | "azure.audit" | "azure.risk" | "azure.signin" => return parsed.decoder,
+        "gcp.audit" => return google(text("protoPayload.serviceName")),
+        "google.workspace" => return google(text("id.applicationName")),
+        _ => {}
     }
     if !parsed.decoder.starts_with("json") {
         return "";
@@ -230,11 +408,7 @@ fn class<'p>(parsed: &'p Parsed<'_>) -> &'p str {
     } else if text("apiVersion").starts_with("audit.k8s.io") {
         "kubernetes"
     } else if text("protoPayload.@type").contains("AuditLog") {
-        match text("protoPayload.serviceName") {
-            "admin.googleapis.com" => "gcp.admin",
-            "login.googleapis.com" => "gcp.login",
-            _ => "gcp",
-        }
+        google(text("protoPayload.serviceName"))
     } else if has("Workload") && has("Operation") {
         "m365"
     } else if has("riskEventType") {
@@ -257,6 +431,15 @@ fn class<'p>(parsed: &'p Parsed<'_>) -> &'p str {
         "github"
     } else {
         ""
+    }
+}
+
+/// Rules part what Google Workspace does from what its cloud does, by the service that wrote it.
+fn google(service: &str) -> &'static str {
+    match service {
+        "admin.googleapis.com" | "admin" => "gcp.admin",
+        "login.googleapis.com" | "login" | "user_accounts" => "gcp.login",
+        _ => "gcp",
     }
 }
 
@@ -480,6 +663,12 @@ fn key_values(text: &str, wanted: &Wanted, slots: &mut Slots) {
 }
 
 fn document(parsed: &Parsed<'_>, wanted: &Wanted, slots: &mut Slots) {
+    // Where the name of an operation comes with a translation, rules mean the name.
+    if parsed.decoder == "azure.activity"
+        && let Some(value) = parsed.native.path("operationName.value").and_then(Value::as_str)
+    {
+        put(slots, wanted, "operationName", value);
+    }
     map_fields(&parsed.native, wanted, slots);
     if let Some(inner) = parsed.native.get("parsed").and_then(Value::as_map) {
         map_fields(inner, wanted, slots);
@@ -490,6 +679,9 @@ fn document(parsed: &Parsed<'_>, wanted: &Wanted, slots: &mut Slots) {
         }
     }
     web(parsed, wanted, slots);
+    if parsed.decoder == "google.workspace" {
+        workspace(parsed, wanted, slots);
+    }
     if wanted.keywords {
         keywords_of_map(&parsed.native, slots);
         raw_keywords(parsed, slots);
@@ -512,6 +704,24 @@ fn push_path(map: &Map<'_>, path: &str, field: FieldId, slots: &mut Slots) {
             _ => {}
         }
         cut += dot + 1;
+    }
+}
+
+/// What rules call the service and the parameters of a Google Workspace activity: `new_value` is the value of the one named `NEW_VALUE`.
+fn workspace(parsed: &Parsed<'_>, wanted: &Wanted, slots: &mut Slots) {
+    let service = parsed.native.path("id.applicationName").and_then(Value::text).unwrap_or_default();
+    for name in ["eventService", "protoPayload.serviceName", "protoPayload.Servicename"] {
+        put(slots, wanted, name, &format!("{service}.googleapis.com"));
+    }
+    let Some(Value::List(events)) = parsed.native.get("events") else { return };
+    for parameters in events.iter().filter_map(|event| event.path("parameters")) {
+        each_map(parameters, &mut |parameter| {
+            let value = ["value", "boolValue", "intValue", "multiValue"].iter().find_map(|name| parameter.get(name));
+            if let (Some(name), Some(value)) = (parameter.get("name").and_then(Value::as_str), value) {
+                let lower = name.to_ascii_lowercase();
+                wanted.of(&lower).iter().for_each(|field| slots.push_value(*field, value));
+            }
+        });
     }
 }
 

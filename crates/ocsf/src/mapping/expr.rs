@@ -301,7 +301,7 @@ impl Source {
             return Ok(Self::Field(Name::new(text.to_owned().leak())));
         }
         let mut hops = Vec::new();
-        for part in text.split('.').filter(|part| !part.is_empty()) {
+        for part in outside_brackets(text) {
             let (name, rest) = part.split_once('[').map_or((part, None), |(name, rest)| (name, Some(rest)));
             hops.push(Hop::Name(name.to_owned().leak()));
             let Some(inside) = rest else { continue };
@@ -315,6 +315,16 @@ impl Source {
         }
         Ok(Self::Walk(hops))
     }
+}
+
+/// The parts of a path between its dots; a dot inside `[key=value]` belongs to the value.
+fn outside_brackets(path: &str) -> impl Iterator<Item = &str> {
+    let mut inside = false;
+    let parts = path.split(move |sign| {
+        inside = if sign == '[' { true } else { inside && sign != ']' };
+        sign == '.' && !inside
+    });
+    parts.filter(|part| !part.is_empty())
 }
 
 fn walk<'p, 'a>(map: &'p Map<'a>, hops: &[Hop]) -> Option<&'p Value<'a>> {

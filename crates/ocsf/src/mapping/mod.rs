@@ -28,6 +28,19 @@ const FILES: &[(&str, &str)] = &[
     ("zeek.toml", include_str!("../../mappings/zeek.toml")),
     ("suricata.toml", include_str!("../../mappings/suricata.toml")),
     ("aws_cloudtrail.toml", include_str!("../../mappings/aws_cloudtrail.toml")),
+    ("aws_guardduty.toml", include_str!("../../mappings/aws_guardduty.toml")),
+    ("aws_route53.toml", include_str!("../../mappings/aws_route53.toml")),
+    ("azure_activity.toml", include_str!("../../mappings/azure_activity.toml")),
+    ("azure_audit.toml", include_str!("../../mappings/azure_audit.toml")),
+    ("azure_risk.toml", include_str!("../../mappings/azure_risk.toml")),
+    ("azure_signin.toml", include_str!("../../mappings/azure_signin.toml")),
+    ("gcp.toml", include_str!("../../mappings/gcp.toml")),
+    ("github.toml", include_str!("../../mappings/github.toml")),
+    ("google_workspace.toml", include_str!("../../mappings/google_workspace.toml")),
+    ("kubernetes.toml", include_str!("../../mappings/kubernetes.toml")),
+    ("m365.toml", include_str!("../../mappings/m365.toml")),
+    ("okta.toml", include_str!("../../mappings/okta.toml")),
+    ("osquery.toml", include_str!("../../mappings/osquery.toml")),
     ("nfdump.toml", include_str!("../../mappings/nfdump.toml")),
     ("other.toml", include_str!("../../mappings/other.toml")),
 ];
@@ -213,8 +226,10 @@ fn resolved<'a>(assign: &Assign, value: &Value<'a>, observables: &mut Vec<Observ
 fn fit<'a>(value: Value<'a>, attribute: &Attribute) -> Option<Value<'a>> {
     if attribute.array {
         return match value {
-            Value::List(items) if items.is_empty() => None,
-            Value::List(items) => Some(Value::List(items)),
+            Value::List(items) => {
+                let items: Vec<_> = items.into_iter().filter_map(|item| fit_one(item, attribute)).collect();
+                (!items.is_empty()).then_some(Value::List(items))
+            }
             one => Some(Value::List(vec![fit_one(one, attribute)?])),
         };
     }

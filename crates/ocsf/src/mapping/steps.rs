@@ -48,6 +48,10 @@ pub(crate) enum Step {
     BeforeLast(&'static str),
     /// Drops a prefix if it is there.
     Strip(&'static str),
+    /// Without the quotes around it.
+    Unquote,
+    /// An address without the port behind it, as in `192.0.2.1:443` or `[2001:db8::1]:443`.
+    WithoutPort,
     /// Each element of a list (or the value itself) as an object with that one attribute.
     Each(&'static str),
     /// The address in a kernel socket address, raw (hexadecimal) or interpreted.
@@ -93,6 +97,8 @@ impl Step {
             "after-last" => Self::AfterLast(kept()),
             "before-last" => Self::BeforeLast(kept()),
             "strip" => Self::Strip(kept()),
+            "unquote" => Self::Unquote,
+            "without-port" => Self::WithoutPort,
             "each" => Self::Each(kept()),
             "socket-ip" => Self::SocketIp,
             "socket-port" => Self::SocketPort,
@@ -163,6 +169,10 @@ impl Step {
             Self::Strip(prefix) => {
                 cut(text, |text| if text.starts_with(prefix) { prefix.len()..text.len() } else { 0..text.len() })
             }
+            Self::Unquote => cut(text, |text| {
+                if text.len() > 1 && text.starts_with('"') && text.ends_with('"') { 1..text.len() - 1 } else { 0..text.len() }
+            }),
+            Self::WithoutPort => cut(text, without_port),
             Self::Prefix(prefix) => Cow::Owned(format!("{prefix}{text}")),
             Self::Except(none_of) => {
                 if none_of.iter().any(|one| one.eq_ignore_ascii_case(&text)) {
@@ -173,6 +183,17 @@ impl Step {
             Self::Is(one_of) => return Some(Value::Bool(one_of.iter().any(|one| one.eq_ignore_ascii_case(&text)))),
             Self::Join | Self::Each(_) | Self::Seconds | Self::Pluck(_) => text,
         }))
+    }
+}
+
+/// Where in a text the address is that a port may follow.
+fn without_port(text: &str) -> std::ops::Range<usize> {
+    if let Some(end) = text.strip_prefix('[').and_then(|rest| rest.find(']')) {
+        return 1..end + 1;
+    }
+    match text.split_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => 0..host.len(),
+        _ => 0..text.len(),
     }
 }
 
