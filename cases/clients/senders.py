@@ -72,15 +72,30 @@ def fluent():
 
 
 def otlp():
-    from opentelemetry._logs import LogRecord, SeverityNumber
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+
+    return exported(OTLPLogExporter(endpoint=f"http://{host}:{port}/v1/logs", compression=Compression.Gzip, headers={"authorization": f"Bearer {extra[0]}"}))
+
+
+def otlp_grpc():
+    from grpc import Compression, ssl_channel_credentials
+    from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+
+    # A third word is a folder of certificates: over TLS then.
+    pem = [open(f"{extra[1]}/{name}", "rb").read() for name in ("ca.pem", "client.key", "client.pem")] if extra[1:] else []
+    tls = {"credentials": ssl_channel_credentials(*pem)} if pem else {"insecure": True}
+    scheme = "https" if extra[1:] else "http"
+    return exported(OTLPLogExporter(endpoint=f"{scheme}://{host}:{port}", compression=Compression.Gzip, headers={"authorization": f"Bearer {extra[0]}"}, **tls))
+
+
+def exported(exporter):
+    from opentelemetry._logs import LogRecord, SeverityNumber
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
     from opentelemetry.sdk.resources import Resource
 
     provider = LoggerProvider(resource=Resource({"service.name": "checkout", "host.name": "web1"}))
-    exporter = OTLPLogExporter(endpoint=f"http://{host}:{port}/v1/logs", compression=Compression.Gzip, headers={"authorization": f"Bearer {extra[0]}"})
     provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
     otel = provider.get_logger("probe", "1.0")
     for n in range(count):
@@ -90,4 +105,4 @@ def otlp():
     return count
 
 
-print({"splunk": splunk, "graypy": graypy, "pygelf": pygelf, "fluent": fluent, "otlp": otlp}[kind]())
+print({"splunk": splunk, "graypy": graypy, "pygelf": pygelf, "fluent": fluent, "otlp": otlp, "otlp_grpc": otlp_grpc}[kind]())

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { rows } from './browser.mjs';
 
 const param = (page, name) => new URL(page.url()).searchParams.get(name);
@@ -96,6 +97,35 @@ export const tests = [
     await settled(page);
     await page.locator('.field-open').first().getByRole('button', { name: 'timechart' }).click();
     await page.locator('.stats .u-wrap').waitFor();
+  }],
+
+  ['SQL is asked and answered, and goes back to the search bar', async (page) => {
+    await settled(page);
+    await page.getByRole('button', { name: 'SQL', exact: true }).click();
+    await page.getByRole('region', { name: 'Table of results' }).getByRole('cell').first().waitFor();
+    const query = page.getByRole('combobox', { name: 'Query' });
+    await query.fill('SELECT count(*) AS events FROM events');
+    await query.press('Enter');
+    await page.getByRole('columnheader', { name: 'events' }).waitFor();
+    assert.ok(Number((await page.getByRole('cell').first().innerText()).replace(/\D/g, '')) > 0);
+    await query.fill('DELETE FROM events');
+    await query.press('Enter');
+    await page.getByText('only SELECT is allowed').first().waitFor();
+    await page.getByRole('button', { name: 'Query', exact: true }).click();
+    await rows(page).first().waitFor();
+    assert.equal(param(page, 'sql'), null);
+  }],
+
+  ['a whole answer is taken along as CSV and NDJSON', async (page) => {
+    await settled(page);
+    const total = Number((await state(page)).match(/^([\d,.\u2009\u202f ]+) event/)[1].replace(/\D/g, ''));
+    for (const [button, lines] of [['CSV, these columns', total + 1], ['NDJSON, all fields', total]]) {
+      await page.getByRole('button', { name: 'Download' }).click();
+      const [file] = await Promise.all([page.waitForEvent('download', { timeout: 60_000 }), page.getByRole('button', { name: button }).click()]);
+      const text = await readFile(await file.path(), 'utf8');
+      // A cell may have lines of its own.
+      assert.equal(text.split(button.startsWith('CSV') ? '\r\n' : '\n').length - 1, lines, file.suggestedFilename());
+    }
   }],
 
   ['columns can be chosen and stay in the address', async (page) => {

@@ -39,7 +39,7 @@ const home = createRoute({ getParentRoute: () => shell, path: '/', beforeLoad: (
 const search = createRoute({
   getParentRoute: () => shell,
   path: '/search',
-  validateSearch: (s: Record<string, unknown>): SearchState => pick({ q: text(s.q), from: text(s.from), to: text(s.to), cols: text(s.cols) }) as SearchState,
+  validateSearch: (s: Record<string, unknown>): SearchState => pick({ q: text(s.q), from: text(s.from), to: text(s.to), cols: text(s.cols), sql: text(s.sql) }) as SearchState,
   component: lazyRouteComponent(() => import('./pages/search'), 'SearchPage'),
 });
 const alerts = createRoute({

@@ -21,7 +21,7 @@ pub fn demo(flags: &[&str]) -> Done {
     if !dev {
         eprintln!(
             "This installs the console's npm packages into console/node_modules and builds Reeve in release, which takes\n\
-             30 to 36 minutes the first time on two processors. A missing C compiler is named before it is installed. The demo's data folder is {}.",
+             about 30 minutes the first time on two processors. A missing C compiler is named before it is installed. The demo's data folder is {}.",
             data().display()
         );
         verifier::announce();

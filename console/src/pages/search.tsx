@@ -9,14 +9,19 @@ import { BUCKETS, Histogram } from '../search/histogram';
 import { QueryBar } from '../search/query-bar';
 import { defaultRange, extentOf, presetRange } from '../search/range';
 import { Results } from '../search/results';
-import { useSearchStream, type SearchResult } from '../search/stream';
+import { Download } from '../search/download';
+import { useSearchStream, type Search, type SearchResult } from '../search/stream';
 import { TimePicker } from '../search/time-picker';
+import { Segmented } from '../ui/segmented';
 import { formatBytes, formatCount, plural } from '../util/format';
 import type { SearchState } from '../util/paths';
 import { addTerm, fieldName, filterPart, hasPipe, term, withPipe } from '../util/query';
 import { formatDuration, niceSpan } from '../util/time';
 
 const route = getRouteApi('/shell/search');
+
+/** What SQL begins with: an answer, and a shape to change. */
+const SAMPLE_SQL = 'SELECT class_uid, device_hostname, count(*) AS events FROM events GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 50';
 
 function CostLine({ result, total, onCancel }: { result: SearchResult; total: number | undefined; onCancel: () => void }) {
   const { status, rows, table, cost, progress, notes } = result;
@@ -50,6 +55,7 @@ export function SearchPage() {
   const extent = useMemo(() => extentOf(all.data), [all.data]);
   const q = state.q ?? '';
   const { from, to } = state;
+  const isSql = state.sql === 'true';
   const columns = state.cols ? state.cols.split(',') : DEFAULT_COLUMNS;
 
   const go = (change: SearchState, replace = false) => void navigate({ to: '/search', search: { ...state, ...change }, replace });
@@ -60,27 +66,34 @@ export function SearchPage() {
     if (waiting && !all.isPending) go(defaultRange(Date.now(), extent), true);
   });
 
-  const range = useMemo(() => (from && to ? { q, from, to } : undefined), [q, from, to]);
+  const range = useMemo((): Search | undefined => (from && to ? { q, from, to, ...(isSql ? { sql: 'true' as const } : {}) } : undefined), [q, from, to, isSql]);
   const { result, cancel, loadMore, again } = useSearchStream(range);
-  const base = useMemo(() => (range ? { ...range, q: filterPart(range.q) } : undefined), [range]);
+  // SQL says itself what it looks at: around it stands what the time range holds.
+  const base = useMemo(() => (from && to ? { q: isSql ? '' : filterPart(q), from, to } : undefined), [q, from, to, isSql]);
   const fields = useQuery({ ...fieldsQuery(base ?? { q: '', from: '', to: '' }, TOP_VALUES), enabled: base !== undefined });
   const counts = useQuery({ ...histogramQuery(base ?? { q: '', from: '', to: '' }, BUCKETS), enabled: base !== undefined });
   const total = counts.data?.buckets.reduce((sum, b) => sum + b.count, 0);
   const names = useMemo(() => (fields.data?.fields ?? []).map((f) => ({ name: f.name, detail: f.distinct === undefined ? (f.kind ?? '') : plural(f.distinct, 'value') })), [fields.data]);
 
-  const filter = (name: string, value: string | number | boolean, out: boolean) => go({ q: addTerm(q, term(name, value), out) });
-  const pipe = (verb: 'top' | 'rare' | 'timechart', name: string) => go({ q: withPipe(q, verb === 'timechart' ? `timechart span=${niceSpan(Date.parse(to ?? '') - Date.parse(from ?? ''))} by ${fieldName(name)}` : `${verb} 10 ${fieldName(name)}`) });
+  // Conditions are put into the search bar's language; SQL gives way to it.
+  const plain = isSql ? '' : q;
+  const filter = (name: string, value: string | number | boolean, out: boolean) => go({ q: addTerm(plain, term(name, value), out), sql: '' });
+  const pipe = (verb: 'top' | 'rare' | 'timechart', name: string) => go({ sql: '', q: withPipe(plain, verb === 'timechart' ? `timechart span=${niceSpan(Date.parse(to ?? '') - Date.parse(from ?? ''))} by ${fieldName(name)}` : `${verb} 10 ${fieldName(name)}`) });
 
   return (
     <div className="search-page">
       <h1 className="visually-hidden">Search</h1>
       <div className="search-head">
-        <QueryBar value={q} fields={names} error={result.error} onSubmit={(text) => (text === q ? again() : go({ q: text }))} />
+        <QueryBar key={isSql ? 'sql' : 'bar'} sql={isSql} value={q} fields={names} error={result.error} onSubmit={(text) => (text === q ? again() : go({ q: text }))} />
+        <Segmented label="Language" value={isSql ? 'sql' : 'bar'} options={[['bar', 'Query'], ['sql', 'SQL']]} onChange={(language) => { if ((language === 'sql') !== isSql) go(language === 'sql' ? { q: SAMPLE_SQL, sql: 'true' } : { q: '', sql: '' }); }} />
         {from && to ? <TimePicker from={from} to={to} extent={extent} onChange={go} /> : null}
       </div>
       <div className="search-line">
         <CostLine result={result} total={counts.isPlaceholderData ? undefined : total} onCancel={cancel} />
-        {hasPipe(q) ? <button type="button" className="button small" onClick={() => go({ q: filterPart(q) })}>Back to the events</button> : <ColumnPicker chosen={columns} fields={(fields.data?.fields ?? []).filter((f) => f.kind !== 'native').map((f) => f.name)} onChange={(list) => go({ cols: list.join() === DEFAULT_COLUMNS.join() ? '' : list.join() }, true)} />}
+        <span className="line">
+          {range && result.status === 'done' ? <Download search={range} columns={columns} /> : null}
+          {isSql ? null : hasPipe(q) ? <button type="button" className="button small" onClick={() => go({ q: filterPart(q) })}>Back to the events</button> : <ColumnPicker chosen={columns} fields={(fields.data?.fields ?? []).filter((f) => f.kind !== 'native').map((f) => f.name)} onChange={(list) => go({ cols: list.join() === DEFAULT_COLUMNS.join() ? '' : list.join() }, true)} />}
+        </span>
       </div>
       <div className={`bar-loading${result.status === 'running' ? ' on' : ''}`} />
       {base ? <Histogram range={base} onNarrow={go} /> : <div className="histogram" />}

@@ -4,13 +4,15 @@ import { charOffset, completions } from '../util/query';
 
 interface Props {
   value: string;
+  /** The text is SQL: nothing is completed. */
+  sql: boolean;
   fields: { name: string; detail: string }[];
   error: ApiErrorBody | undefined;
   onSubmit: (q: string) => void;
 }
 
 /** The search bar: completes field names and pipes, shows an error under the place where it lies. */
-export function QueryBar({ value, fields, error, onSubmit }: Props) {
+export function QueryBar({ value, sql, fields, error, onSubmit }: Props) {
   const id = useId();
   const input = useRef<HTMLInputElement>(null);
   const overlay = useRef<HTMLDivElement>(null);
@@ -19,7 +21,7 @@ export function QueryBar({ value, fields, error, onSubmit }: Props) {
   const [active, setActive] = useState(-1);
   useEffect(() => setText(value), [value]);
 
-  const offer = cursor === undefined ? undefined : completions(text, cursor, fields);
+  const offer = cursor === undefined || sql ? undefined : completions(text, cursor, fields);
   const shownError = error && text === value ? error : undefined;
   const offset = typeof shownError?.offset === 'number' ? charOffset(text, shownError.offset) : undefined;
 
@@ -59,7 +61,7 @@ export function QueryBar({ value, fields, error, onSubmit }: Props) {
         {offset !== undefined ? (
           <div className="query-overlay" ref={overlay} aria-hidden="true">{text.slice(0, offset)}<u>{text.slice(offset).split(/(?<=\S)\s/)[0] || ' '}</u></div>
         ) : null}
-        <input ref={input} data-focus="search" className="input mono" role="combobox" aria-label="Query" aria-expanded={offer !== undefined} aria-controls={`${id}-list`} aria-activedescendant={active >= 0 ? `${id}-${active}` : undefined} aria-autocomplete="list" aria-invalid={shownError !== undefined} aria-describedby={`${id}-error`} spellCheck={false} autoComplete="off" placeholder='Words, field:value, AND OR NOT, "a phrase", then | stats, top, timechart …' value={text}
+        <input ref={input} data-focus="search" className="input mono" role="combobox" aria-label="Query" aria-expanded={offer !== undefined} aria-controls={`${id}-list`} aria-activedescendant={active >= 0 ? `${id}-${active}` : undefined} aria-autocomplete="list" aria-invalid={shownError !== undefined} aria-describedby={`${id}-error`} spellCheck={false} autoComplete="off" placeholder={sql ? 'SELECT … FROM events WHERE … GROUP BY …' : 'Words, field:value, AND OR NOT, "a phrase", then | stats, top, timechart …'} value={text}
           onChange={(e) => { setText(e.target.value); setCursor(e.target.selectionStart ?? undefined); setActive(-1); }} onKeyDown={onKeyDown} onScroll={sync} onBlur={() => setCursor(undefined)} />
         {offer ? (
           <ul id={`${id}-list`} role="listbox" aria-label="Completions" className="completions">

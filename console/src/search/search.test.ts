@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { stack } from '../ui/chart-data';
 import { defaultRange, extentOf, presetRange } from './range';
 import type { Cost, Row } from '../api/types';
+import { csvLine, FileText } from './export';
 import { fold, type SearchResult } from './stream';
 import { timeSeries } from './time-series';
 
@@ -57,4 +58,29 @@ describe('tables over time', () => {
   });
   test('no time, no chart', () => expect(timeSeries({ columns: ['host', 'count'], rows: [['web1', 3]] })).toBeUndefined());
   test('stacking sums from the bottom up', () => expect(stack([{ label: '', color: '', values: [1, 2] }, { label: '', color: '', values: [3, 0] }])).toEqual([[1, 2], [4, 2]]));
+});
+
+describe('a search as a file', () => {
+  test('cells are quoted where they have to be, and never run as formulas', () => {
+    expect(csvLine(['a', 'b,c', 'say "no"', 'two\nlines', null, undefined, 7, -7, true, ['x', 1]])).toBe('a,"b,c","say ""no""","two\nlines",,,7,-7,true,"[""x"",1]"\r\n');
+    expect(csvLine(['=1+1', '+1', '-1', '@x', '\t=1'])).toBe("'=1+1,'+1,'-1,'@x,'\t=1\r\n");
+  });
+  const row = { record: '1-7', part: 2, time: '2026-11-20T00:00:00Z', host: 'web1', class_name: 'Process Activity', severity_id: 3, fields: { 'process.name': 'id' } } as unknown as Row;
+  const cost: Cost = { rows_scanned: 9, bytes_scanned: 900, files: 1, files_pruned: 0, elapsed_ms: 3, returned: 1, matched: 9, truncated: true, next_cursor: 'x' };
+  test('events keep the columns on the screen and lead to their record', () => {
+    const file = new FileText('csv', ['time', 'host', 'class', 'severity', 'process.name']);
+    file.take([{ type: 'row', row }, { type: 'done', cost }]);
+    expect(file.parts.join('')).toBe('time,host,class,severity,process.name,record,part\r\n2026-11-20T00:00:00Z,web1,Process Activity,3,id,1-7,2\r\n');
+    expect([file.rows, file.cursor, file.truncated, file.done]).toEqual([1, 'x', true, true]);
+  });
+  test('tables keep their own columns', () => {
+    const lines: Parameters<FileText['take']>[0] = [{ type: 'columns', events: false, columns: [{ name: 'host', kind: 'text' }, { name: 'n', kind: 'integer' }] }, { type: 'table', rows: [['web1', 7]] }];
+    const [csv, ndjson] = [new FileText('csv', ['time']), new FileText('ndjson', ['time'])];
+    csv.take(lines);
+    ndjson.take(lines);
+    expect([csv.parts.join(''), ndjson.parts.join('')]).toEqual(['host,n\r\nweb1,7\r\n', '{"host":"web1","n":7}\n']);
+  });
+  test('an answer with an error is no file', () => {
+    expect(() => new FileText('csv', []).take([{ type: 'error', error: { code: 'query', message: 'no', request_id: 'r-1', offset: 3 } }])).toThrow('no');
+  });
 });

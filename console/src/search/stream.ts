@@ -15,6 +15,9 @@ export interface SearchResult {
   notes: string[];
 }
 
+/** What is asked: in the search bar's language, or in SQL. */
+export interface Search extends Range { sql?: 'true' | undefined }
+
 const NOTHING: SearchResult = { status: 'idle', rows: [], table: undefined, progress: {}, cost: undefined, error: undefined, notes: [] };
 const PAGE = 500;
 const PAINT_EVERY_MS = 80;
@@ -37,12 +40,12 @@ export function fold(result: SearchResult, lines: SearchLine[]): SearchResult {
 }
 
 /** Runs a search and keeps it: rows appear while they arrive, `cancel` stops the server too, `loadMore` goes on at the cursor. */
-export function useSearchStream(range: Range | undefined) {
+export function useSearchStream(range: Search | undefined) {
   const [result, setResult] = useState<SearchResult>(NOTHING);
   const [run, setRun] = useState(0);
   const abort = useRef<AbortController>(null);
 
-  const start = useCallback(async (r: Range, base: SearchResult, cursor: string | undefined) => {
+  const start = useCallback(async (r: Search, base: SearchResult, cursor: string | undefined) => {
     abort.current?.abort();
     const controller = new AbortController();
     abort.current = controller;
@@ -69,12 +72,12 @@ export function useSearchStream(range: Range | undefined) {
     setResult(current);
   }, []);
 
-  const { q, from, to } = range ?? {};
+  const { q, from, to, sql } = range ?? {};
   useEffect(() => {
     if (q === undefined || !from || !to) return;
-    void start({ q, from, to }, NOTHING, undefined);
+    void start({ q, from, to, sql }, NOTHING, undefined);
     return () => abort.current?.abort();
-  }, [q, from, to, run, start]);
+  }, [q, from, to, sql, run, start]);
 
   const cancel = () => {
     abort.current?.abort();

@@ -1,5 +1,5 @@
 // One typed function per address of the console. State that an investigator may want to hand on lives in these parameters.
-export interface SearchState { q?: string; from?: string; to?: string; cols?: string }
+export interface SearchState { q?: string; from?: string; to?: string; cols?: string; sql?: string }
 export interface AlertsState { status?: string; severity?: string; q?: string }
 
 export const paths = {

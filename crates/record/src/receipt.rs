@@ -44,6 +44,8 @@ pub enum Transport {
     OtlpHttp = 16,
     /// The upload of systemd's journal.
     JournalUpload = 17,
+    /// OpenTelemetry logs over gRPC.
+    OtlpGrpc = 18,
 }
 
 /// How well the way in protects a record before Reeve has it.
@@ -61,7 +63,7 @@ pub enum Grade {
 
 impl Transport {
     /// Every transport, in the order of its number.
-    pub const ALL: [Transport; 17] = [
+    pub const ALL: [Transport; 18] = [
         Transport::File,
         Transport::SyslogUdp,
         Transport::SyslogTcp,
@@ -79,6 +81,7 @@ impl Transport {
         Transport::FluentForward,
         Transport::OtlpHttp,
         Transport::JournalUpload,
+        Transport::OtlpGrpc,
     ];
 
     /// The number that stands for it in leaves and files.
@@ -111,6 +114,7 @@ impl Transport {
             Transport::FluentForward => "fluent_forward",
             Transport::OtlpHttp => "otlp_http",
             Transport::JournalUpload => "journal_upload",
+            Transport::OtlpGrpc => "otlp_grpc",
         }
     }
 
@@ -121,7 +125,7 @@ impl Transport {
             Transport::SyslogUdp | Transport::SyslogTcp | Transport::GelfUdp | Transport::GelfTcp => Grade::C,
             Transport::File | Transport::Watch | Transport::Http | Transport::ElasticBulk | Transport::JournalUpload => Grade::B,
             Transport::SyslogTls | Transport::Relp | Transport::FluentForward => Grade::B,
-            Transport::SplunkHec | Transport::GelfHttp | Transport::OtlpHttp => Grade::B,
+            Transport::SplunkHec | Transport::GelfHttp | Transport::OtlpHttp | Transport::OtlpGrpc => Grade::B,
         }
     }
 }

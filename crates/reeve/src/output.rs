@@ -51,3 +51,33 @@ pub(crate) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>
     }
     text(&format!("{table}\n"))
 }
+
+/// A row by RFC 4180. A cell that a spreadsheet would take for a formula, and that is no number, starts with an apostrophe.
+pub(crate) fn csv_row(cells: &[String]) -> String {
+    let mut row = String::new();
+    for (at, cell) in cells.iter().enumerate() {
+        if at > 0 {
+            row.push(',');
+        }
+        let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
+        let guarded = if formula { format!("'{cell}") } else { cell.clone() };
+        if guarded.contains(['"', ',', '\n', '\r']) {
+            row.push_str(&format!("\"{}\"", guarded.replace('"', "\"\"")));
+        } else {
+            row.push_str(&guarded);
+        }
+    }
+    row.push_str("\r\n");
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_quoted_and_formulas_disarmed() {
+        let row = csv_row(&["a,b".into(), "=cmd|' /C calc'!A0".into(), "say \"hi\"".into(), "-7".into(), "-7+A1".into()]);
+        assert_eq!(row, "\"a,b\",'=cmd|' /C calc'!A0,\"say \"\"hi\"\"\",-7,'-7+A1\r\n");
+    }
+}

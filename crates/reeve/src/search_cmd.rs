@@ -10,7 +10,7 @@ use crate::{
     client::{Client, Where},
     exit::{Failure, UNUSABLE, USAGE},
     folder::Folder,
-    output::{self, Format},
+    output,
 };
 
 /// Arguments of `reeve search`.
@@ -18,6 +18,7 @@ use crate::{
 #[command(after_help = "Examples:
   reeve search 'process.cmd_line:*base64* AND device.hostname:web1' --data /var/lib/reeve
   reeve search 'src_ip:10.0.0.0/8 | stats count by user.name | sort -count' --data case-17
+  reeve search 'device.hostname:web1 | fields time, user.name, process.cmd_line' --data case-17 --format csv > web1.csv
   reeve search --sql 'SELECT class_uid, count(*) FROM events GROUP BY 1' --server http://127.0.0.1:8420
 
 The language is described in docs/reference/search.md.")]
@@ -41,6 +42,27 @@ pub(crate) struct Args {
     format: Option<Format>,
     #[command(flatten)]
     place: Where,
+}
+
+/// How rows are shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Format {
+    /// One JSON object a line
+    Ndjson,
+    /// Aligned columns
+    Table,
+    /// RFC 4180 with a heading; text a spreadsheet would run as a formula gets an apostrophe in front
+    Csv,
+}
+
+impl Format {
+    /// What was asked for, else a table on a terminal and NDJSON into a pipe.
+    fn or_default(asked: Option<Self>) -> Self {
+        asked.unwrap_or(match output::Format::or_default(None) {
+            output::Format::Ndjson => Self::Ndjson,
+            output::Format::Table => Self::Table,
+        })
+    }
 }
 
 /// Runs the command.
@@ -106,7 +128,7 @@ fn lines(part: SearchEvent) -> Vec<Value> {
     }
 }
 
-/// Shows an answer as it comes: NDJSON at once, a table when all of it is there.
+/// Shows an answer as it comes: NDJSON and CSV at once, a table when all of it is there.
 struct Shown {
     format: Format,
     columns: Vec<String>,
@@ -122,18 +144,32 @@ impl Shown {
                 let names = line["columns"].as_array().into_iter().flatten();
                 self.columns =
                     names.map(|column| column["name"].as_str().or(column.as_str()).unwrap_or_default().to_owned()).collect();
+                self.head()?;
             }
             Some("columns") => {
-                self.columns = ["time", "host", "class", "severity", "summary", "record"].map(str::to_owned).to_vec()
+                self.columns = ["time", "host", "class", "severity", "summary", "record"].map(str::to_owned).to_vec();
+                self.head()?;
             }
             Some("note") => eprintln!("note: {}", line["message"].as_str().unwrap_or_default()),
             Some("row") if self.format == Format::Ndjson => output::json(&line["row"])?,
-            Some("row") => self.rows.push(cells(&line["row"])),
+            Some("row") => self.row(cells(&line["row"]))?,
             Some("table") => self.table(line["rows"].take())?,
             Some("done") => self.cost(&serde_json::from_value(line["cost"].take()).unwrap_or_default()),
             Some("error") => return Err(Failure::new(UNUSABLE, line["error"]["message"].as_str().unwrap_or_default())),
             _ => {}
         }
+        Ok(())
+    }
+
+    fn head(&self) -> Result<(), Failure> {
+        if self.format == Format::Csv { output::text(&output::csv_row(&self.columns)) } else { Ok(()) }
+    }
+
+    fn row(&mut self, cells: Vec<String>) -> Result<(), Failure> {
+        if self.format == Format::Csv {
+            return output::text(&output::csv_row(&cells));
+        }
+        self.rows.push(cells);
         Ok(())
     }
 
@@ -144,7 +180,7 @@ impl Shown {
                 let named: serde_json::Map<String, Value> = self.columns.iter().cloned().zip(values.iter().cloned()).collect();
                 output::json(&named)?;
             } else {
-                self.rows.push(values.iter().map(plain).collect());
+                self.row(values.iter().map(plain).collect())?;
             }
         }
         Ok(())

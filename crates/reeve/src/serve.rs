@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use reeve_access::Access;
 use reeve_completeness::{Numbered, Query};
@@ -506,6 +507,8 @@ async fn open_console(address: SocketAddr, router: axum::Router, mut stop: watch
     };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(bind)?;
     let bound = listener.local_addr().map_err(bind)?;
+    // An answer in two parts would wait 40 ms for the browser to confirm the first.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let done = tokio::spawn(async move {
         let mut stopped = stop.clone();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async move {

@@ -447,6 +447,10 @@ fn search_reads_a_folder_from_the_command_line() {
     assert_eq!(ranged.len(), 10);
     let table = search(&["src_ip:203.0.113.9", "--format", "table"]).ended(0).stdout;
     assert!(table.contains("SUMMARY") && table.contains("GET /admin"), "{table}");
+    let csv = search(&["src_ip:203.0.113.9 | fields src_ip, class_uid", "--format", "csv"]).ended(0).stdout;
+    assert_eq!(csv, "src_ip,class_uid\r\n203.0.113.9,4002\r\n");
+    let csv = search(&["src_ip:203.0.113.9", "--format", "csv"]).ended(0).stdout;
+    assert!(csv.starts_with("time,host,class,severity,summary,record\r\n") && csv.contains("GET /admin"), "{csv}");
     search(&["name:("]).ended(3).says(&["name:("]).says(&["^"]);
     search(&["--sql", "DROP TABLE events"]).ended(3);
     search(&["a", "--from", "yesterday"]).ended(3).says(&["yesterday"]);

@@ -116,6 +116,7 @@ impl axum::serve::Listener for GatedListener {
                 silence,
                 unanswered: false,
                 head: Head::default(),
+                spoken: Spoken::Begun(0),
                 has_ended: false,
                 _pass: pass,
             },
@@ -142,9 +143,36 @@ pub(crate) struct GatedStream {
     /// Something was read since anything was written.
     unanswered: bool,
     head: Head,
+    spoken: Spoken,
     has_ended: bool,
     _pass: Pass,
 }
+
+/// Which HTTP a connection speaks, told by its first bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Spoken {
+    /// So many bytes have come, all as HTTP/2 begins.
+    Begun(usize),
+    One,
+    /// Frames: requests and answers cross, and where a head ends cannot be seen from here.
+    Two,
+}
+
+impl Spoken {
+    fn after(self, bytes: &[u8]) -> Self {
+        let Self::Begun(so_far) = self else { return self };
+        let rest = PREFACE.get(so_far..).unwrap_or_default();
+        let common = rest.iter().zip(bytes).take_while(|(want, got)| want == got).count();
+        match common {
+            _ if common == rest.len() => Self::Two,
+            _ if common == bytes.len() => Self::Begun(so_far + common),
+            _ => Self::One,
+        }
+    }
+}
+
+/// How a client that speaks HTTP/2 begins (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Looks for the end of a request's head: one that comes a byte at a time is not waited for as long as its client likes.
 #[derive(Default)]
@@ -181,6 +209,10 @@ impl GatedStream {
             self.head = Head { until: Some(now + HEAD_PATIENCE.min(self.idle)), ..Head::default() };
         }
         self.head.read(bytes);
+        self.spoken = self.spoken.after(bytes);
+        if self.spoken == Spoken::Two {
+            self.head.until = None;
+        }
         let idle = now + self.idle;
         let until = self.head.until.map_or(idle, |until| until.min(idle));
         self.silence.as_mut().reset(until);
@@ -255,6 +287,18 @@ impl AsyncWrite for GatedStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn http_2_is_told_by_its_preface() {
+        for step in [1, 5, 24, 100] {
+            let spoken = |bytes: &[u8]| bytes.chunks(step).fold(Spoken::Begun(0), Spoken::after);
+            assert_eq!(spoken(PREFACE), Spoken::Two);
+            assert_eq!(spoken(&[PREFACE, b"\0\0\x12\x04"].concat()), Spoken::Two);
+            assert_eq!(spoken(&PREFACE[..20]), Spoken::Begun(20));
+            assert_eq!(spoken(b"PRI * HTTP/2.0\r\n\r\nXY"), Spoken::One);
+            assert_eq!(spoken(b"POST / HTTP/1.1\r\n"), Spoken::One);
+        }
+    }
 
     #[test]
     fn a_head_ends_with_its_empty_line() {

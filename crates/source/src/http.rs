@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     Arrival, Elastic, Error, Intake, KeepError, ListenerCount, Place, Tokens, elastic,
     gate::{Gate, GatedListener},
-    gelf,
+    gelf, grpc,
     hec::Fault,
     ingest, journal, otlp,
     pace::Pace,
@@ -82,7 +82,7 @@ pub async fn serve_http(
 ) -> Result<Running, Error> {
     let count = intake.counters.listener(&place.name);
     let gate = Gate::new(limits.connections_per_peer_max, limits.connections_max, count.clone());
-    let tls = place.tls.as_ref().map(|tls| tls.speaking(b"http/1.1"));
+    let tls = place.tls.as_ref().map(|tls| tls.speaking(&[b"h2", b"http/1.1"]));
     let door = Door::open(&Place { tls, ..place.clone() }, gate).await?;
     let address = door.listener.local_addr().map_err(|cause| place.failed("tcp", cause))?;
     let listener = GatedListener { door, idle: limits.idle };
@@ -143,6 +143,7 @@ async fn dispatch(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectI
         Api::Splunk => splunk::answer(&shared, &segments, &peer, request).await,
         Api::Gelf => gelf::answer(&shared, &peer, request).await,
         Api::Otlp => otlp::answer(&shared, &peer, request).await,
+        Api::OtlpGrpc => grpc::answer(&shared, &peer, request).await,
         Api::Journal => journal::answer(&shared, &peer, request).await,
         Api::Elastic => elastic::answer(&shared, &segments, request).await,
     }
@@ -159,6 +160,8 @@ pub enum Api {
     Gelf,
     /// `POST /v1/logs`: OpenTelemetry over HTTP.
     Otlp,
+    /// `POST /opentelemetry.proto.collector.logs.v1.LogsService/Export`: OpenTelemetry over gRPC.
+    OtlpGrpc,
     /// `POST /upload`: systemd's journal.
     Journal,
     /// Everything else: the Elastic bulk API.
@@ -172,6 +175,7 @@ impl Api {
             ["services", "collector", ..] => Self::Splunk,
             ["gelf"] if *method == Method::POST => Self::Gelf,
             ["v1", "logs"] => Self::Otlp,
+            path if *path == grpc::EXPORT => Self::OtlpGrpc,
             ["upload"] if *method == Method::POST => Self::Journal,
             _ => Self::Elastic,
         }
@@ -187,6 +191,7 @@ impl Api {
             Self::Ingest | Self::Gelf | Self::Journal => ingest::refuse(refusal),
             Self::Splunk => splunk::refuse(refusal),
             Self::Otlp => otlp::refuse(refusal, asked),
+            Self::OtlpGrpc => grpc::refuse(refusal),
             Self::Elastic => elastic::refuse(refusal, asked),
         }
     }
@@ -310,7 +315,7 @@ impl Shared {
     }
 
     /// The whole body as it was sent.
-    async fn received(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), Refusal> {
+    pub(crate) async fn received(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), Refusal> {
         let max = self.limits.body_bytes_max;
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         let mut stream = body.into_data_stream();
@@ -353,7 +358,7 @@ impl Shared {
         Ok((if rest.is_empty() { first } else { rest.freeze() }, room))
     }
 
-    async fn unpacked(&self, packed: Bytes, packing: Packing, mut room: Room) -> Result<(Bytes, Room), Refusal> {
+    pub(crate) async fn unpacked(&self, packed: Bytes, packing: Packing, mut room: Room) -> Result<(Bytes, Room), Refusal> {
         let max = self.limits.body_bytes_max;
         // Held until there is room for what came out.
         let Ok(_turn) = self.unpacking.acquire().await else {

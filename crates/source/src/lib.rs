@@ -15,6 +15,7 @@ mod forward; // Fluent Forward: handshake, chunks, acknowledgements
 pub mod framing; // where one syslog message ends and the next begins on a stream
 mod gate; // how many connections, by peer and in all, and for how long they may be silent
 pub mod gelf; // GELF over UDP, TCP and HTTP
+mod grpc; // OpenTelemetry logs over gRPC
 pub mod hec; // bodies of the Splunk HTTP Event Collector
 mod http; // bodies, limits, tokens and answers the HTTP listeners share
 mod ingest; // POST /ingest/{source}: NDJSON, JSON arrays, text lines, signed deliveries

@@ -27,7 +27,7 @@ pub(crate) async fn answer(shared: &Shared, peer: &Peer, request: Request) -> Re
         }
         let (body, room) = shared.body(&parts.headers, body).await?;
         let cut = if is_json(&parts.headers) { logs::of_json } else { logs::of_protobuf };
-        keep(shared, peer, cut(&body, RECORDS_MAX).map_err(Refusal::Malformed)?, room).await
+        keep(shared, peer, Transport::OtlpHttp, cut(&body, RECORDS_MAX).map_err(Refusal::Malformed)?, room).await
     };
     match result.await {
         Ok(()) if is_json(&parts.headers) => ([(header::CONTENT_TYPE, JSON)], "{}").into_response(),
@@ -53,7 +53,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Code of `google.rpc.Code`. Exporters send again after `UNAVAILABLE`.
-fn status_code(refusal: &Refusal) -> u16 {
+pub(crate) fn status_code(refusal: &Refusal) -> u16 {
     match refusal {
         Refusal::Unauthorized(_) => 16,
         Refusal::Keep(_) | Refusal::Incomplete => 14,
@@ -63,7 +63,13 @@ fn status_code(refusal: &Refusal) -> u16 {
 }
 
 /// Keeps the records of a request; their order is that of the request.
-async fn keep(shared: &Shared, peer: &Peer, groups: Vec<Group>, room: Room) -> Result<(), Refusal> {
+pub(crate) async fn keep(
+    shared: &Shared,
+    peer: &Peer,
+    transport: Transport,
+    groups: Vec<Group>,
+    room: Room,
+) -> Result<(), Refusal> {
     check_claims(&groups, shared.limits.body_bytes_max)?;
     let mut sources: HashMap<Option<Arc<str>>, Arc<str>> = HashMap::new();
     let mut batch = Vec::new();
@@ -80,7 +86,7 @@ async fn keep(shared: &Shared, peer: &Peer, groups: Vec<Group>, room: Room) -> R
                 count.problem("oversize_split", cut.oversize);
             }
             for raw in cut.records {
-                let arrival = Arrival::new(raw, source.clone(), Transport::OtlpHttp);
+                let arrival = Arrival::new(raw, source.clone(), transport);
                 batch.push(Arrival { claimed: record.claimed, claims: Option::clone(&claims), ..arrival });
             }
         }

@@ -52,10 +52,10 @@ impl Tls {
         Ok(Self(Arc::new(config)))
     }
 
-    /// The same, for clients that negotiate what is spoken inside.
-    pub(crate) fn speaking(&self, protocol: &[u8]) -> Self {
+    /// The same, for clients that negotiate what is spoken inside; what is liked best comes first.
+    pub(crate) fn speaking(&self, protocols: &[&[u8]]) -> Self {
         let mut config = ServerConfig::clone(&self.0);
-        config.alpn_protocols = vec![protocol.to_vec()];
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Self(Arc::new(config))
     }
 

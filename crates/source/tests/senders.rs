@@ -431,7 +431,7 @@ fn rsyslog_loses_nothing_when_the_server_is_killed_between_receipt_and_answer() 
 fn sender(words: &[&str]) -> Option<usize> {
     let python = clients().join("venv/bin/python");
     let there = Command::new(&python)
-        .args(["-c", "import splunk_handler, graypy, pygelf, fluent, opentelemetry"])
+        .args(["-c", "import splunk_handler, graypy, pygelf, fluent, opentelemetry, grpc"])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
@@ -619,6 +619,45 @@ fn opentelemetry_sdk() {
     assert_eq!(kept[1].claimed.map(|time| time.at.as_microsecond()), Some(1_767_604_364_000_001));
     let claims: serde_json::Value = serde_json::from_str(kept[0].claims.as_deref().unwrap()).unwrap();
     assert!(claims["resource_protobuf"].as_str().unwrap().len() > 20 && claims["scope_protobuf"].is_string(), "{claims}");
+}
+
+#[test]
+fn opentelemetry_sdk_over_grpc() {
+    let listeners = listeners(None);
+    let port = listeners.port("http");
+    let Some(sent) = sender(&["otlp_grpc", "127.0.0.1", &port, "50", "t0ken"]) else { return };
+    let kept = listeners.kept(sent);
+    assert_eq!((kept.len(), sources(&kept)), (sent, BTreeSet::from(["otlp/checkout"])));
+    assert!(kept.iter().all(|arrival| arrival.transport == Transport::OtlpGrpc && text(arrival).contains("message ")));
+    assert_eq!(kept[1].claimed.map(|time| time.at.as_microsecond()), Some(1_767_604_364_000_001));
+    sender(&["otlp_grpc", "127.0.0.1", &port, "5", "wrong"]);
+    assert_eq!(listeners.refused("http", "unauthorized"), 1);
+    // Told that there is no room, it sends again.
+    let mood = listeners.memory.clone();
+    mood.mood.store(1, std::sync::atomic::Ordering::SeqCst);
+    let better = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1500));
+        mood.mood.store(0, std::sync::atomic::Ordering::SeqCst);
+    });
+    sender(&["otlp_grpc", "127.0.0.1", &port, "20", "t0ken"]);
+    better.join().unwrap();
+    assert_eq!(listeners.kept(sent + 20).len(), sent + 20);
+    assert!(listeners.refused("http", "overloaded") > 0);
+}
+
+#[test]
+fn opentelemetry_over_grpc_and_tls_is_known_by_its_certificate() {
+    if !have_openssl() {
+        return;
+    }
+    let certificates = Certificates::make();
+    let listeners = listeners(Some(&certificates));
+    let words = ["otlp_grpc", "localhost", &listeners.port("open"), "5", "none", &certificates.path("")];
+    let Some(sent) = sender(&words) else { return };
+    let kept = listeners.kept(sent);
+    assert_eq!(kept.len(), sent);
+    let claims: serde_json::Value = serde_json::from_str(kept[0].claims.as_deref().unwrap()).unwrap();
+    assert_eq!(claims["identity"], "web1.example");
 }
 
 #[test]

@@ -9,7 +9,7 @@ const TRANSPORTS: [&[(&str, u8)]; 4] = [
     &[("file", b'B'), ("syslog_udp", b'C'), ("syslog_tcp", b'C'), ("http", b'B'), ("elastic_bulk", b'B')],
     &[("watch", b'B'), ("internal", b'A'), ("delivery", b'A'), ("syslog_tls", b'B'), ("relp", b'B')],
     &[("splunk_hec", b'B'), ("gelf_udp", b'C'), ("gelf_tcp", b'C'), ("gelf_http", b'B')],
-    &[("fluent_forward", b'B'), ("otlp_http", b'B'), ("journal_upload", b'B')],
+    &[("fluent_forward", b'B'), ("otlp_http", b'B'), ("journal_upload", b'B'), ("otlp_grpc", b'B')],
 ];
 
 /// Gives the salts of one segment.

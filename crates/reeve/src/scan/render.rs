@@ -5,6 +5,7 @@ use reeve_detect::{Finding, Level};
 use serde_json::json;
 
 use super::{Format, html, summary::Totals};
+use crate::output::csv_row;
 
 /// How many findings the HTML report shows one by one; the rest is counted in it.
 const REPORT_ROWS_MAX: u64 = 50_000;
@@ -251,25 +252,6 @@ fn timesketch_cells(finding: &Finding) -> [String; 14] {
     ]
 }
 
-/// A row by RFC 4180. A cell that a spreadsheet would take for a formula starts with an apostrophe.
-fn csv_row(cells: &[String]) -> String {
-    let mut row = String::new();
-    for (at, cell) in cells.iter().enumerate() {
-        if at > 0 {
-            row.push(',');
-        }
-        let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
-        let guarded = if formula { format!("'{cell}") } else { cell.clone() };
-        if guarded.contains(['"', ',', '\n', '\r']) {
-            row.push_str(&format!("\"{}\"", guarded.replace('"', "\"\"")));
-        } else {
-            row.push_str(&guarded);
-        }
-    }
-    row.push_str("\r\n");
-    row
-}
-
 fn html_row(finding: &Finding) -> String {
     let (source, record) = place(finding);
     let piece = finding.evidence.first();
@@ -298,12 +280,6 @@ fn script_safe(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cells_are_quoted_and_formulas_disarmed() {
-        let row = csv_row(&["a,b".into(), "=cmd|' /C calc'!A0".into(), "say \"hi\"".into()]);
-        assert_eq!(row, "\"a,b\",'=cmd|' /C calc'!A0,\"say \"\"hi\"\"\"\r\n");
-    }
 
     #[test]
     fn a_log_can_neither_end_a_script_nor_steer_the_terminal() {

@@ -692,4 +692,4 @@ const FLUSH_REST: Duration = Duration::from_secs(2);
 const UNTAKEN_MAX: usize = 20_000;
 const READ_ATTEMPTS: u32 = 5;
 /// How long a stop waits for the reading to catch up; what is left is read at the next start.
-const FINISH_PATIENCE: Duration = Duration::from_secs(60);
+const FINISH_PATIENCE: Duration = Duration::from_secs(20);
