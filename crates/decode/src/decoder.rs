@@ -5,7 +5,10 @@ use reeve_record::EventTime;
 
 use crate::text::{self, Encoding};
 use crate::value::{Map, Value};
-use crate::{Parsed, Problem, auditd, carrier, cloud, evtx, family, fluent, journald, json, lines, otlp, syslog, web, zeek};
+use crate::{
+    Parsed, Problem, auditd, aws_text, carrier, cloud, delimited, evtx, family, fluent, form, journald, json, kv, lines, otlp, syslog,
+    utmp, w3c, web, zeek,
+};
 
 /// Every name [`Parsed::decoder`] may have.
 pub const DECODERS: &[&str] = &[
@@ -36,6 +39,20 @@ pub const DECODERS: &[&str] = &[
     cloud::WORKSPACE,
     "web.access",
     "web.error",
+    "web.iis",
+    "w3c",
+    "windows.firewall",
+    "aws.cloudfront",
+    "aws.alb",
+    "aws.elb",
+    "aws.nlb",
+    "aws.s3access",
+    "aws.vpcflow",
+    "cef",
+    "leef",
+    "kv",
+    "csv",
+    "utmp",
     "nfdump",
     "fluent",
     "otlp",
@@ -106,13 +123,18 @@ pub struct Hint {
 
 /// Reads the raw records of one source's stream, in order, into events.
 ///
-/// It holds what joins records: auditd events in the making, a line of text that may go on, Zeek's header lines, the text encoding.
+/// It holds what joins records: auditd events in the making, a line of text that may go on, header lines, the text encoding.
 /// Memory is bounded.
 pub struct Decoder {
     hint: Hint,
     encoding: Encoding,
     evtx: evtx::Chunks,
     zeek: Option<zeek::Header>,
+    w3c: Option<w3c::Header>,
+    flow: Option<aws_text::FlowHeader>,
+    table: delimited::Table,
+    header: Option<u64>,
+    logins: utmp::Sessions,
     audit: auditd::Joiner,
     lines: lines::Joiner,
 }
@@ -120,12 +142,16 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for one stream.
     pub fn new(hint: Hint) -> Self {
-        let evtx = evtx::Chunks::new(hint.recover_deleted);
         Self {
-            hint,
             encoding: Encoding::Utf8,
-            evtx,
+            evtx: evtx::Chunks::new(hint.recover_deleted),
+            hint,
             zeek: None,
+            w3c: None,
+            flow: None,
+            table: delimited::Table::default(),
+            header: None,
+            logins: utmp::Sessions::default(),
             audit: auditd::Joiner::default(),
             lines: lines::Joiner::default(),
         }
@@ -168,8 +194,20 @@ impl Decoder {
 
     /// Emits what still waits for further records: call at the end, or after half a second of silence.
     pub fn flush(&mut self, emit: &mut dyn FnMut(Parsed<'_>)) {
+        if let Some(held) = self.table.release() {
+            self.as_ever(&held, emit);
+        }
+        self.table.flush(emit);
         self.lines.flush(emit);
         self.audit.flush(emit);
+    }
+
+    /// The key of the record that names the columns of the records after it, once, if the record fed last has shown that there is one
+    /// (its header line is then this record or an earlier one). Fed again to a new decoder, it lets that one read on in the middle.
+    ///
+    /// Header lines that start with `#` are not named here.
+    pub fn header(&mut self) -> Option<u64> {
+        self.header.take()
     }
 
     /// Reads what comes packed, by the form of all its bytes; false if it is something else.
@@ -185,10 +223,36 @@ impl Decoder {
             open(record(Vec::new()), log.native, around, emit);
             return true;
         }
+        if let Some((mut native, time, problems)) = utmp::read(raw) {
+            self.logins.follow(&mut native);
+            emit(record(problems).event("utmp", native, time));
+            return true;
+        }
         false
     }
 
+    /// A line as a row of a table, as the header of one, or as what it is by itself.
     fn text(&mut self, record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
+        match self.table.take(record, text.trim_end_matches(['\r', '\n']), emit) {
+            delimited::Taken::Here => {}
+            delimited::Taken::Row(header) => self.header = Some(header),
+            delimited::Taken::Not(record, held) => {
+                if let Some(held) = held {
+                    self.as_ever(&held, emit);
+                }
+                self.line(record, text, emit);
+            }
+        }
+    }
+
+    /// A first line that turned out to be no header, read as any other.
+    fn as_ever(&mut self, held: &delimited::Held, emit: &mut dyn FnMut(Parsed<'_>)) {
+        let problems = held.problems.clone();
+        let record = Record { key: held.key, number: held.number, raw: &held.raw, received: held.received, problems };
+        self.line(record, &held.text, emit);
+    }
+
+    fn line(&mut self, record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
         let line = text.trim_ascii_end();
         match line.as_bytes().first() {
             Some(b'{') => return object(record, line, Some(&mut self.audit), emit),
@@ -196,7 +260,7 @@ impl Decoder {
                 return bundle_list(record, line, emit);
             }
             Some(b'#') => {
-                if zeek::Header::directive(&mut self.zeek, line) {
+                if zeek::Header::directive(&mut self.zeek, line) || w3c::Header::directive(&mut self.w3c, line) {
                     return;
                 }
             }
@@ -211,15 +275,39 @@ impl Decoder {
             let (decoder, time) = (header.decoder, native.get("ts").and_then(family::moment));
             return emit(record.event(decoder, native, time));
         }
+        if let Some(row) = self.row(line) {
+            return emit(record.told(row));
+        }
+        if let Some(header) = aws_text::FlowHeader::of(line) {
+            self.flow = Some(header);
+            self.header = Some(record.key);
+            return;
+        }
+        if let Some(found) = form::read(line, record.received) {
+            return emit(record.told(found));
+        }
         if let Some(access) = web::access(line) {
             return emit(record.event("web.access", access.native, access.time));
         }
         match syslog::read(line, record.received) {
             Some(message) => self.syslog(record, message, emit),
-            None => match web::error(line) {
-                Some(error) => emit(record.event("web.error", error.native, error.time)),
-                None => self.plain(record, line, emit),
-            },
+            None => self.other(record, line, emit),
+        }
+    }
+
+    /// A row under directives of W3C's format, or under a header of flow logs.
+    fn row<'l>(&self, line: &'l str) -> Option<form::Line<'l>> {
+        let row = self.w3c.as_ref().and_then(|header| header.row(line));
+        row.or_else(|| self.flow.as_ref().and_then(|header| header.row(line)))
+    }
+
+    fn other(&mut self, record: Record<'_>, line: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
+        if let Some(error) = web::error(line) {
+            return emit(record.event("web.error", error.native, error.time));
+        }
+        match kv::read(line, record.received) {
+            Some(found) => emit(record.told(found)),
+            None => self.plain(record, line, emit),
         }
     }
 
@@ -251,6 +339,16 @@ impl Decoder {
                 return emit(parsed);
             }
         }
+        // What a known program wrote is more than its pairs.
+        if message.native.get("parsed").is_none()
+            && let Some(mut found) = kv::read(body, record.received)
+        {
+            let mut envelope = message.native;
+            envelope.0.retain(|(name, _)| name != "message");
+            found.native.push("syslog", envelope);
+            found.time = found.time.or(message.time);
+            return emit(record.told(found));
+        }
         emit(record.event(message.decoder, message.native, message.time));
     }
 }
@@ -281,6 +379,15 @@ impl<'a> Record<'a> {
             head: None,
             problems: self.problems,
         }
+    }
+
+    /// The event of a line that was told by its form.
+    pub(crate) fn told<'b>(mut self, line: form::Line<'b>) -> Parsed<'b>
+    where
+        'a: 'b,
+    {
+        self.problems.extend(line.problems);
+        self.event(line.decoder, line.native, line.time)
     }
 
     /// A line of no known shape: its text, and its time if it starts with one.
@@ -487,6 +594,40 @@ mod tests {
         assert_eq!((seen[1].0, seen[1].2.ends_with(r#""shipper":{"stream":"out"}}"#)), ("syslog.3164", true), "{:?}", seen[1]);
         assert_eq!(seen[2].0, "otlp", "{:?}", seen[2]);
         assert_eq!(seen[3].0, "text", "cut short");
+    }
+
+    #[test]
+    fn a_header_is_named_once_and_read_again() {
+        let lines = ["timestamp,user,host", "2026-11-20T08:00:00Z,mara,door", "2026-11-20T08:00:01Z,quist,gate"];
+        let mut decoder = Decoder::new(Hint::default());
+        let feed = |decoder: &mut Decoder, at: usize| {
+            let mut seen = Vec::new();
+            decoder.feed(at as u64 + 7, 1, lines[at].as_bytes(), Timestamp::UNIX_EPOCH, &mut |parsed| seen.push(parsed.decoder));
+            (seen, decoder.header())
+        };
+        let seen = [0, 1, 2].map(|at| feed(&mut decoder, at));
+        assert_eq!(seen, [(vec![], None), (vec!["csv"], Some(7)), (vec!["csv"], None)]);
+        let mut restarted = Decoder::new(Hint::default());
+        let seen = [0, 2].map(|at| feed(&mut restarted, at));
+        assert_eq!(seen, [(vec![], None), (vec!["csv"], Some(7))]);
+        let mut flows = Decoder::new(Hint::default());
+        flows.feed(3, 1, b"version srcaddr dstaddr action", Timestamp::UNIX_EPOCH, &mut |_| {});
+        assert_eq!((flows.header(), flows.header()), (Some(3), None));
+    }
+
+    #[test]
+    fn a_first_line_that_only_looks_like_a_header_is_text() {
+        for lines in [&["timestamp,user,host"][..], &["timestamp,user,host", "and then a sentence"]] {
+            let seen = read(lines);
+            assert_eq!(seen.iter().map(|(decoder, ..)| decoder.as_str()).collect::<Vec<_>>(), vec!["text"; lines.len()]);
+            assert_eq!(seen[0].1, r#"{"message":"timestamp,user,host"}"#);
+        }
+    }
+
+    #[test]
+    fn a_shipper_may_carry_any_of_these_lines() {
+        let seen = read(&[r#"{"message":"CEF:0|V|P|1|7|n|5|src=192.0.2.1","host":"gate"}"#]);
+        assert_eq!((seen[0].0.as_str(), seen[0].1.ends_with(r#""shipper":{"host":"gate"}}"#)), ("cef", true), "{:?}", seen[0]);
     }
 
     #[test]

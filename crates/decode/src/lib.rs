@@ -3,15 +3,21 @@
 //! [`read_path`] and [`read`] take files apart: containers, then raw records, then events. [`Decoder`] reads the raw records of one
 //! stream, wherever they come from. Content decides the decoder, never a name. This crate knows neither OCSF nor storage.
 mod auditd; // Linux audit records, joined into events
+mod aws_text; // load balancers, VPC flows and S3 accesses of AWS
 mod carrier; // what shippers wrap
 mod cloud; // audit logs of clouds and services
+mod cef; // ArcSight's Common Event Format
 mod container; // gzip, zstd, zip and tar, nested and bounded
 mod decoder; // one stream of raw records to events
+mod delimited; // comma separated values under a header line
 mod evtx; // Windows event log chunks
 mod family; // which JSON family an object belongs to, and what follows from it
 mod fluent; // events of Fluent Forward
+mod form; // lines told by their own form, alone or in a syslog message
 mod journald; // the journal's export format
 pub mod json; // the JSON scanner
+mod kv; // lines of key=value pairs
+mod leef; // QRadar's Log Event Extended Format
 mod lines; // lines of text that go on over several records
 pub mod msgpack; // MessagePack values
 mod otlp; // OpenTelemetry log records
@@ -19,11 +25,14 @@ mod parsed;
 mod programs; // what well-known programs write into a syslog message
 pub mod protobuf; // fields of protobuf messages
 mod read; // files and folders
+mod rowtime; // the time of a row by the names of its columns
 mod split; // a byte stream to raw records
 mod syslog; // RFC 3164, RFC 5424 and the formats of log files
 mod text; // bytes to text: encodings, NULs, invalid UTF-8
 pub mod time; // times as sources write them
+mod utmp; // login records of Linux
 pub mod value;
+mod w3c; // logs with #Fields: IIS, CloudFront, firewalls, proxies
 mod web; // access and error logs of web servers
 mod zeek; // Zeek's tab-separated logs
 

@@ -5,7 +5,7 @@ use memchr::{memchr, memmem};
 
 use crate::json::{Extent, extent};
 use crate::text::{Encoding, byte_order_mark};
-use crate::{Problem, journald};
+use crate::{Problem, journald, utmp};
 
 /// One raw record of a stream.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Piece<'a> {
     pub problem: Option<Problem>,
 }
 
-/// Cuts a byte stream into raw records: lines, JSON values, EVTX chunks, journal entries, told apart by content.
+/// Cuts a byte stream into raw records: lines, JSON values, EVTX chunks, journal entries, login records, told apart by content.
 ///
 /// Memory stays near twice `record_max`: a longer record comes in several pieces, each with the problem `line_too_long`.
 pub struct Splitter<R> {
@@ -49,6 +49,7 @@ enum Mode {
     EvtxHeader,
     EvtxChunks,
     Journal,
+    Logins,
     Binary,
 }
 
@@ -122,6 +123,7 @@ impl<R: Read> Splitter<R> {
                     }
                 }
                 Mode::Journal => return Some(self.cut_entry()),
+                Mode::Logins => return Some(self.cut_login()),
                 Mode::Binary => {
                     self.want(EVTX_CHUNK);
                     let len = self.window().len().min(EVTX_CHUNK);
@@ -150,6 +152,8 @@ impl<R: Read> Splitter<R> {
             self.mode = Mode::EvtxChunks;
         } else if head.starts_with(b"__CURSOR=") || head.starts_with(b"__REALTIME_TIMESTAMP=") {
             self.mode = Mode::Journal;
+        } else if utmp::is_file(head) {
+            self.mode = Mode::Logins;
         } else if let Some(len) = array_start(&head[blank..]) {
             self.consume(blank + len);
             self.mode = Mode::Array;
@@ -310,6 +314,17 @@ impl<R: Read> Splitter<R> {
                 }
             }
         }
+    }
+
+    fn cut_login(&mut self) -> (usize, usize, Option<Problem>) {
+        self.want(utmp::RECORD);
+        let len = self.window().len().min(utmp::RECORD);
+        let problem = (len < utmp::RECORD).then(|| Problem {
+            code: "utmp.record_truncated",
+            offset: self.offset,
+            detail: Cow::Owned(format!("the file ends after {len} of the record's 384 bytes")),
+        });
+        (len, len, problem)
     }
 
     fn too_long(&self) -> Problem {

@@ -182,6 +182,15 @@ fn offset(bytes: &[u8], at: usize) -> (Option<i64>, usize) {
     }
 }
 
+/// Seconds east of UTC of a text that is a zone: `Z`, `UTC`, `GMT` or an offset; `None` for names only a calendar knows.
+pub(crate) fn zone(text: &str) -> Option<i64> {
+    if text == "GMT" {
+        return Some(0);
+    }
+    let (seconds, len) = offset(text.as_bytes(), 0);
+    seconds.filter(|_| len == text.len())
+}
+
 fn month(name: &[u8]) -> Option<i64> {
     const NAMES: [&[u8; 3]; 12] =
         [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];

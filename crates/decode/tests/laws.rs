@@ -62,11 +62,18 @@ proptest! {
             "2024/10/11 10:00:00 [error] ", "Oct 11 22:14:15 host sshd[1]: Failed password for ", "{\"ts\":1,\"uid\":",
             "{\"apiVersion\":\"audit.k8s.io/v1\",\"auditID\":", "{\"kind\":\"admin#reports#activity\",\"actor\":{},\"events\":[",
             "{\"operationName\":\"x\",\"properties\":{", "{\"protoPayload\":{\"methodName\":", "{\"hostIdentifier\":\"h\",\"calendarTime\":\"",
+            "CEF:0|a|b|c|d|e|5|src=1 cs1Label=", "<1>CEF:0|", "LEEF:2.0|a|b|c|d|", "LEEF:1.0|a|b|c|d|k=v\t", "#Fields: date time ",
+            "#Fields: a,b,", "2 111122223333 eni-0a ", "version account-id srcaddr ", "timestamp,user,", "a=1 b=2 c=3 d=\"",
+            "http 2026-11-20T10:00:00Z app/x 192.0.2.1:1 ", "2026-11-20T10:00:00Z web 192.0.2.1:1 - \"",
         ]),
         rest in "\\PC{0,60}",
     ) {
         let mut decoder = Decoder::new(Hint::default());
-        decoder.feed(1, 1, format!("{start}{rest}").as_bytes(), Timestamp::UNIX_EPOCH, &mut |_| {});
+        // Twice, so that a header has a row.
+        for number in 1..3 {
+            decoder.feed(number, number, format!("{start}{rest}").as_bytes(), Timestamp::UNIX_EPOCH, &mut |_| {});
+        }
+        decoder.feed(3, 3, rest.as_bytes(), Timestamp::UNIX_EPOCH, &mut |_| {});
         decoder.flush(&mut |_| {});
     }
 

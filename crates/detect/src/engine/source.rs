@@ -200,6 +200,16 @@ pub(crate) fn other(decoder: &str, class: &str) -> Source {
     }
     match (decoder, class) {
         ("web.access" | "web.error", _) => Source::new(&[], &["webserver"], &["apache", "nginx"]),
+        ("web.iis", _) => Source::new(&["windows"], &["webserver"], &["iis"]),
+        ("w3c", _) => Source::new(&[], WEB, &[]),
+        ("aws.cloudfront", _) => Source::new(&["aws"], &["webserver"], &["cloudfront"]),
+        ("aws.alb" | "aws.elb", _) => Source::new(&["aws"], &["webserver"], &["elb"]),
+        ("aws.s3access", _) => Source::new(&["aws"], &["webserver"], &["s3access"]),
+        ("aws.vpcflow" | "aws.nlb", _) => Source::new(&["aws"], &["firewall"], &["vpcflow"]),
+        ("windows.firewall", _) => Source::new(&["windows"], &["firewall"], &["firewall"]),
+        ("cef" | "leef", _) => Source::new(&[], &["application", "firewall"], &[]),
+        ("kv", "fortigate") => Source::new(&["fortigate", "fortinet"], &["firewall"], &["event", "traffic"]),
+        ("utmp", _) => Source::new(&["linux"], &[], &["utmp"]),
         ("suricata.eve", "dns") => Source::new(&["suricata"], &["dns"], &["dns"]),
         ("suricata.eve", "http") => Source::new(&["suricata"], WEB, &["http"]),
         ("suricata.eve", "flow") => Source::new(&["suricata"], &["firewall"], &["flow", "netflow"]),
@@ -277,5 +287,8 @@ mod tests {
         assert!(!windows("Application", 1).serves(&wants("windows", "process_creation", "")));
         assert!(linux_program("sshd").serves(&wants("linux", "", "auth")));
         assert!(other("zeek.http", "").serves(&wants("", "proxy", "")));
+        assert!(other("web.iis", "").serves(&wants("", "webserver", "")));
+        assert!(other("aws.vpcflow", "").serves(&wants("", "firewall", "")));
+        assert!(other("kv", "fortigate").serves(&wants("fortigate", "", "event")));
     }
 }

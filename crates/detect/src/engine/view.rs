@@ -107,6 +107,17 @@ const WEB: &[Alias] = &[
     ("r-dns", "host"),
     ("r-dns", "http.hostname"),
     ("cs-version", "protocol"),
+    ("c-ip", "client_ip"),
+    ("c-ip", "remote_ip"),
+    ("sc-status", "elb_status_code"),
+    ("sc-status", "http_status"),
+    ("sc-bytes", "sent_bytes"),
+    ("sc-bytes", "bytes_sent"),
+    ("cs-referer", "cs(Referer)"),
+    ("cs-referrer", "cs(Referer)"),
+    ("cs-host", "cs(Host)"),
+    ("cs-cookie", "cs(Cookie)"),
+    ("c-useragent", "cs-user-agent"),
     ("dst_ip", "id.resp_h"),
     ("dst_port", "id.resp_p"),
 ];
@@ -304,6 +315,22 @@ const FLOW: &[Alias] = &[
     ("source.port", "src_port"),
     ("destination.ip", "dst_ip"),
     ("source.ip", "src_ip"),
+    ("src_ip", "srcaddr"),
+    ("dst_ip", "dstaddr"),
+    ("src_ip", "srcip"),
+    ("dst_ip", "dstip"),
+    ("src_ip", "src-ip"),
+    ("dst_ip", "dst-ip"),
+    ("src_ip", "src"),
+    ("dst_ip", "dst"),
+    ("src_port", "srcport"),
+    ("dst_port", "dstport"),
+    ("src_port", "src-port"),
+    ("dst_port", "dst-port"),
+    ("src_port", "spt"),
+    ("dst_port", "dpt"),
+    ("src_port", "srcPort"),
+    ("dst_port", "dstPort"),
 ];
 
 /// The aliases of a source's events.
@@ -371,6 +398,7 @@ fn program<'p>(parsed: &'p Parsed<'_>) -> Option<&'p str> {
         decoder if decoder.starts_with("syslog") => parsed.native.get("app_name"),
         "journald" => parsed.native.get("SYSLOG_IDENTIFIER").or_else(|| parsed.native.get("_COMM")),
         "text" => return Some(""),
+        "kv" => Some(parsed.native.path("syslog.app_name")?),
         _ => return None,
     };
     let name = name.and_then(Value::as_str).unwrap_or_default();
@@ -399,10 +427,13 @@ fn class<'p>(parsed: &'p Parsed<'_>) -> &'p str {
         "google.workspace" => return google(text("id.applicationName")),
         _ => {}
     }
+    let has = |name: &str| native.get(name).is_some();
+    if parsed.decoder == "kv" && has("logid") && (has("devid") || has("devname")) {
+        return "fortigate";
+    }
     if !parsed.decoder.starts_with("json") {
         return "";
     }
-    let has = |name: &str| native.get(name).is_some();
     if has("legacyEventType") || (has("eventType") && has("actor") && has("published")) {
         "okta"
     } else if text("apiVersion").starts_with("audit.k8s.io") {
@@ -731,12 +762,22 @@ fn web(parsed: &Parsed<'_>, wanted: &Wanted, slots: &mut Slots) {
         return;
     }
     let names = ["target", "uri", "url", "request_uri", "http.url", "path"];
-    let Some(uri) = names.iter().find_map(|name| parsed.native.path(name)).and_then(Value::text) else { return };
+    let Some(uri) = names.iter().find_map(|name| parsed.native.path(name)).and_then(Value::text).or_else(|| two_columns(parsed))
+    else {
+        return;
+    };
     let stem = uri.split(['?', '#']).next().unwrap_or_default();
     put(slots, wanted, "cs-uri-stem", stem);
     put(slots, wanted, "c-uri-query", uri.split_once('?').map_or("", |(_, query)| query));
     // Rules of the webserver category write paths into cs-uri-query as well, so it holds the whole of stem and query.
     put(slots, wanted, "cs-uri-query", &uri);
+}
+
+/// Stem and query as one, of a source that has a column for each.
+fn two_columns(parsed: &Parsed<'_>) -> Option<Cow<'static, str>> {
+    let text = |name: &str| parsed.native.get(name).and_then(Value::text);
+    let stem = text("cs-uri-stem")?;
+    Some(Cow::Owned(text("cs-uri-query").map_or_else(|| stem.to_string(), |query| format!("{stem}?{query}"))))
 }
 
 fn keywords_of_map(map: &Map<'_>, slots: &mut Slots) {

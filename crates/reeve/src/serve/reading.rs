@@ -510,14 +510,23 @@ impl Stream {
             }
             self.waiting.push_back(key);
             if record.raw.first() == Some(&b'#') {
-                events.work.headers.push((events.source.clone(), record.id, record.raw.starts_with(b"#separator")));
+                events.work.headers.push((events.source.clone(), record.id, opens_header(&record.raw)));
             }
             if self.waiting.len() > WAITING_MAX {
                 self.waiting.pop_front();
             }
         }
+        // A header without `#` is known as one when the line after it has come.
+        if let Some(header) = self.decoder.header() {
+            events.work.headers.push((events.source.clone(), RecordId::unpack(header), true));
+        }
         !self.waiting.is_empty()
     }
+}
+
+/// Whether a `#` line is the first of a header: Zeek's, or that of a log in W3C's extended format.
+fn opens_header(line: &[u8]) -> bool {
+    line.starts_with(b"#separator") || line.starts_with(b"#Software:")
 }
 
 /// Turns what a decoder tells into rows and findings.
