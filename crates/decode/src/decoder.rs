@@ -6,8 +6,8 @@ use reeve_record::EventTime;
 use crate::text::{self, Encoding};
 use crate::value::{Map, Value};
 use crate::{
-    Parsed, Problem, auditd, aws_text, carrier, cloud, delimited, evtx, family, fluent, form, journald, json, kv, lines, otlp, syslog,
-    utmp, w3c, web, zeek,
+    Parsed, Problem, auditd, aws_text, carrier, cloud, delimited, evtx, family, fluent, form, journald, json, kv, lines, otlp,
+    syslog, utmp, w3c, web, zeek,
 };
 
 /// Every name [`Parsed::decoder`] may have.

@@ -5,8 +5,8 @@
 mod auditd; // Linux audit records, joined into events
 mod aws_text; // load balancers, VPC flows and S3 accesses of AWS
 mod carrier; // what shippers wrap
-mod cloud; // audit logs of clouds and services
 mod cef; // ArcSight's Common Event Format
+mod cloud; // audit logs of clouds and services
 mod container; // gzip, zstd, zip and tar, nested and bounded
 mod decoder; // one stream of raw records to events
 mod delimited; // comma separated values under a header line
