@@ -183,7 +183,7 @@ mod tests {
             assert_eq!(serde_name(transport), transport.name());
         }
         assert_eq!(Transport::from_code(0), None);
-        assert_eq!(Transport::from_code(18), None);
+        assert_eq!(Transport::from_code(19), None);
         assert!("telegraph".parse::<Transport>().unwrap_err().to_string().contains("`telegraph`"));
     }
 

@@ -633,14 +633,12 @@ fn opentelemetry_sdk_over_grpc() {
     sender(&["otlp_grpc", "127.0.0.1", &port, "5", "wrong"]);
     assert_eq!(listeners.refused("http", "unauthorized"), 1);
     // Told that there is no room, it sends again.
-    let mood = listeners.memory.clone();
-    mood.mood.store(1, std::sync::atomic::Ordering::SeqCst);
-    let better = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(1500));
-        mood.mood.store(0, std::sync::atomic::Ordering::SeqCst);
-    });
-    sender(&["otlp_grpc", "127.0.0.1", &port, "20", "t0ken"]);
-    better.join().unwrap();
+    listeners.memory.mood.store(1, std::sync::atomic::Ordering::SeqCst);
+    let sending = std::thread::spawn(move || sender(&["otlp_grpc", "127.0.0.1", &port, "20", "t0ken"]));
+    let until = Instant::now() + Duration::from_secs(40);
+    while listeners.refused("http", "overloaded") == 0 && Instant::now() < until {}
+    listeners.memory.mood.store(0, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(sending.join().unwrap(), Some(20));
     assert_eq!(listeners.kept(sent + 20).len(), sent + 20);
     assert!(listeners.refused("http", "overloaded") > 0);
 }
