@@ -803,7 +803,7 @@ export interface components {
          * @description The link that makes an event part of the incident.
          * @enum {string}
          */
-        Link: "finding" | "process_lineage" | "logon_session" | "file_write_execute" | "remote_logon" | "web_request" | "shared_address" | "account_use";
+        Link: "finding" | "process_lineage" | "logon_session" | "file_write_execute" | "remote_logon" | "web_request" | "shared_address" | "account_use" | "service_start";
         /**
          * @description Whether one step surely follows another.
          * @enum {string}

@@ -3,6 +3,7 @@ import type { Because, Incident } from '../api/types';
 const KINDS: Record<Because['kind'], string> = {
   finding: 'where the walk started', process_lineage: 'by processes of', logon_session: 'in the logon session of', file_write_execute: 'through a file of',
   remote_logon: 'by a connection of', web_request: 'by a web request of', shared_address: 'with an outside address of', account_use: 'with an account of',
+  service_start: 'by a service or task of',
 };
 
 /** Why a step belongs to the incident, in words, with the step it follows from. */

@@ -54,11 +54,13 @@ acts! {
     RUN_KEY = Persistence "T1547.001" "Registry Run Keys / Startup Folder" "changed what starts at sign-in";
     MODULE = Persistence "T1547.006" "Kernel Modules and Extensions" "loaded a kernel module";
     FETCH = CommandAndControl "T1105" "Ingress Tool Transfer" "fetched files from elsewhere";
+    TALK = CommandAndControl "T1071" "Application Layer Protocol" "talked to an outside address";
     TUNNEL = CommandAndControl "T1572" "Protocol Tunneling" "opened a tunnel";
     SSH = LateralMovement "T1021.004" "SSH" "signed in over ssh";
     RDP = LateralMovement "T1021.001" "Remote Desktop Protocol" "signed in by remote desktop";
     WINRM = LateralMovement "T1021.006" "Windows Remote Management" "ran a PowerShell session from another machine";
     SMB = LateralMovement "T1021.002" "SMB/Windows Admin Shares" "signed in over the network";
+    TRANSFER = LateralMovement "T1570" "Lateral Tool Transfer" "used files on an administrative share";
     ARCHIVE = Collection "T1560.001" "Archive via Utility" "packed files";
     STAGE = Collection "T1074.001" "Local Data Staging" "gathered files";
     DATABASE = Collection "T1213.006" "Databases" "dumped a database";

@@ -251,6 +251,8 @@ pub enum Link {
     SharedAddress,
     /// Uses an account the incident made.
     AccountUse,
+    /// Started by a service or a task of the incident, or set up one.
+    ServiceStart,
 }
 
 /// Why a step belongs to the incident.

@@ -11,7 +11,7 @@ use crate::{
         Action, Actor, Because, Citation, Edge, EventRow, FindingRef, Incident, Link, Order, ProcessNode, Seed, Step, Tactic,
         Technique,
     },
-    walk::{Marked, Origin, plain},
+    walk::{Marked, Origin, canonical, windows::carried},
     world::{EventId, ProcessId, World},
 };
 
@@ -130,6 +130,7 @@ impl<'w> Judge<'w> {
             (3002, activity) => logon(event, activity, origin),
             (4007, _) => (origin.link == Link::SharedAddress).then_some(actions::TRY_LOGON),
             (4001, 1) => self.connection(id),
+            (4006, _) => carried(event).map(|_| actions::TRANSFER),
             (3001, 1) => Some(actions::ACCOUNT),
             (3001 | 3006, activity) if activity != 0 => Some(actions::ACCOUNT_CHANGE),
             (1006, 1 | 2 | 4) => Some(actions::TASK),
@@ -146,7 +147,7 @@ impl<'w> Judge<'w> {
     }
 
     fn file(&self, event: &EventRow, activity: u32, origin: Origin) -> Option<Action> {
-        let path = &*plain(event.get("file.path"));
+        let path = &*canonical(event.get("file.path"));
         if origin.link == Link::WebRequest && matches!(activity, 1 | 3 | 5) {
             return Some(actions::WEB_SHELL);
         }
@@ -201,8 +202,12 @@ impl<'w> Judge<'w> {
         let event = &self.world.events[id];
         let outside = self.marked.addresses.contains_key(event.get("dst_endpoint.ip"));
         let name = self.world.actor[id].map_or("", |process| self.world.processes[process].name.as_str());
-        (outside && matches!(name, "sh" | "bash" | "dash" | "zsh" | "nc" | "ncat" | "socat" | "powershell.exe"))
-            .then_some(actions::REVERSE_SHELL)
+        match name.to_lowercase().as_str() {
+            _ if !outside => None,
+            "sh" | "bash" | "dash" | "zsh" | "nc" | "ncat" | "socat" => Some(actions::REVERSE_SHELL),
+            "powershell.exe" | "pwsh.exe" | "cmd.exe" | "mshta.exe" | "rundll32.exe" | "regsvr32.exe" => Some(actions::TALK),
+            _ => None,
+        }
     }
 
     fn step(&self, index: usize, group: &Group, _: &[Group]) -> Step {
@@ -267,7 +272,9 @@ impl<'w> Judge<'w> {
         for id in &group.events {
             let event = &world.events[*id];
             let user = match event.class_uid {
-                1007 => [event.get("process.user.name"), event.get("actor.user.name"), event.get("process.user.uid")],
+                1007 if event.activity_id == 1 => {
+                    [event.get("process.user.name"), event.get("actor.user.name"), event.get("process.user.uid")]
+                }
                 3002 => [event.get("user.name"), "", event.get("user.uid")],
                 _ => [
                     event.get("actor.user.name"),
@@ -349,6 +356,7 @@ fn particular(event: &EventRow) -> String {
             let from = event.get("src_endpoint.ip");
             if from.is_empty() { String::new() } else { format!("{result} {user} from {from}") }
         }
+        4006 => short(&format!("{}\\{}", event.get("share").trim_start_matches(r"\\*\"), event.get("file.path"))),
         4001 => format!("{}:{}", event.get("dst_endpoint.ip"), event.get("dst_endpoint.port")),
         3001 => short(event.get("user.name")),
         3006 => short(&format!("{} in {}", event.get("user.name"), event.get("group.name"))),

@@ -49,6 +49,7 @@ fn reason(link: Link) -> &'static str {
         Link::WebRequest => "by a web request of",
         Link::SharedAddress => "with an outside address of",
         Link::AccountUse => "with an account of",
+        Link::ServiceStart => "by a service or task of",
     }
 }
 

@@ -1,5 +1,7 @@
 //! From the seed up to where it came from and down to what followed, over links that each say why.
 
+pub(crate) mod windows;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jiff::SignedDuration;
@@ -36,8 +38,8 @@ pub(crate) struct Walk<'w> {
     marked: Marked,
     sessions: BTreeSet<(String, String)>,
     queue: VecDeque<Todo>,
-    /// Sign-ins that a connection has already explained.
-    explained: BTreeSet<EventId>,
+    /// Sign-ins that a connection has already explained, and which.
+    explained: BTreeMap<EventId, EventId>,
 }
 
 enum Todo {
@@ -105,7 +107,7 @@ impl<'w> Walk<'w> {
             marked: Marked::default(),
             sessions: BTreeSet::new(),
             queue: VecDeque::new(),
-            explained: BTreeSet::new(),
+            explained: BTreeMap::new(),
         }
     }
 
@@ -262,6 +264,13 @@ impl<'w> Walk<'w> {
                 self.remote(id, host, &target);
             }
         }
+        if name.eq_ignore_ascii_case("wevtutil.exe") {
+            let at = event.time;
+            let cleared = world.between(1008, at, at + PROMPT).filter(|(other, _)| world.host[*other] == host);
+            for (other, _) in cleared {
+                self.event(other, Origin { link: Link::ProcessLineage, event: Some(id), process: world.actor[id] });
+            }
+        }
         if matches!(name, "useradd" | "adduser")
             && let Some(user) = cmd.split_whitespace().last()
         {
@@ -279,17 +288,18 @@ impl<'w> Walk<'w> {
             .between(3002, at - SignedDuration::from_millis(500), at + SIGN_IN)
             .filter(|(other, event)| world.host[*other] == target && world.at_host(event.get("src_endpoint.ip"), host))
             .collect();
-        // One connection, one server process: the first that answers and that no earlier connection explains.
-        let Some(first) = fits.iter().find(|(other, _)| !self.explained.contains(other)) else { return };
+        // One connection, one server process: the one known to have answered, else the first that no other connection explains.
+        let known = fits.iter().find(|(other, _)| self.explained.get(other) == Some(&id));
+        let Some(first) = known.or_else(|| fits.iter().find(|(other, _)| !self.explained.contains_key(other))) else { return };
         let (server, answered) = (first.1.get("actor.process.pid").to_owned(), first.1.time);
         let user = first.1.get("user.name").to_owned();
         for (other, event) in fits {
-            let same = event.get("actor.process.pid") == server
+            let same = (!server.is_empty() && event.get("actor.process.pid") == server)
                 || (event.time.duration_since(answered) <= PROMPT && event.get("user.name") == user);
-            if !same || self.explained.contains(&other) {
+            if !same || self.explained.contains_key(&other) {
                 continue;
             }
-            self.explained.insert(other);
+            self.explained.insert(other, id);
             self.event(other, origin);
             accepted |= event.status_id == Some(1);
             self.open_session(other, origin);
@@ -350,11 +360,20 @@ impl<'w> Walk<'w> {
     }
 
     fn session(&mut self, host: String, session: String, origin: Origin) {
-        if session.is_empty() || session == "0x3e7" || !self.sessions.insert((host.clone(), session.clone())) {
+        if session.is_empty() || windows::is_system(&session) || !self.sessions.insert((host.clone(), session.clone())) {
             return;
         }
         let world = self.world;
+        let logons: Vec<EventId> = (0..world.events.len())
+            .filter(|id| {
+                world.events[*id].class_uid == 3002 && world.host[*id] == host && world.events[*id].get("session.uid") == session
+            })
+            .collect();
+        if !logons.is_empty() && logons.iter().all(|id| windows::at_the_machine(&world.events[*id])) {
+            return;
+        }
         let origin = Origin { link: Link::LogonSession, ..origin };
+        self.acts_of(&host, &session, origin);
         for process in world.of_session.get(&(host.clone(), session.clone())).into_iter().flatten() {
             self.process(*process, origin);
             // A server process in a session belongs to it, though not to what it serves elsewhere.
@@ -365,11 +384,6 @@ impl<'w> Walk<'w> {
                 }
             }
         }
-        let logons: Vec<EventId> = (0..world.events.len())
-            .filter(|id| {
-                world.events[*id].class_uid == 3002 && world.host[*id] == host && world.events[*id].get("session.uid") == session
-            })
-            .collect();
         for id in logons {
             self.event(id, origin);
             let event = &world.events[id];
@@ -394,19 +408,19 @@ impl<'w> Walk<'w> {
             world.host[*id] == from
                 && other.activity_id == 1
                 && world.at_host(other.get("dst_endpoint.ip"), target)
-                && matches!(other.get("dst_endpoint.port"), "22" | "3389" | "445" | "5985")
+                && matches!(other.get("dst_endpoint.port"), "22" | "3389" | "135" | "139" | "445" | "5985" | "5986")
         });
         let Some((id, _)) = connects.last() else { return };
         if let Some(process) = world.actor[id] {
             let origin = Origin { link: Link::RemoteLogon, event: Some(logon), process: None };
-            self.explained.insert(logon);
+            self.explained.insert(logon, id);
             self.process(process, origin);
             self.queue.push_back(Todo::Up(process));
         }
     }
 
     fn wrote(&mut self, host: &str, path: &str, origin: Origin) {
-        let path = &plain(path);
+        let path = &canonical(path);
         let shared = path.is_empty()
             || (path.starts_with("/dev/") && !path.starts_with("/dev/shm/"))
             || ["/proc/", "/sys/", "/run/", "/var/log/", "/var/lib/"].iter().any(|folder| path.starts_with(folder))
@@ -440,6 +454,7 @@ impl<'w> Walk<'w> {
                 self.process(process, Origin { link: Link::FileWriteExecute, ..origin });
             }
         }
+        self.set_up_for(host, path, written, origin);
     }
 
     fn account(&mut self, host: &str, user: &str, id: EventId) {
@@ -545,6 +560,7 @@ impl<'w> Walk<'w> {
         let mut seen = BTreeSet::new();
         while seen.insert(here) {
             self.written_by(here);
+            self.ordered(here);
             let entry = &world.processes[here];
             if !entry.session.is_empty() {
                 let origin = Origin { link: Link::LogonSession, event: None, process: Some(here) };
@@ -631,8 +647,16 @@ fn launchid(process: &crate::world::Process) -> Option<EventId> {
     process.launches.first().copied()
 }
 
-/// A path without `.`, `..` and doubled separators.
-pub(crate) fn plain(path: &str) -> String {
+/// A path under the one name that all events of it can be compared by: without `.`, `..` and doubled separators; on Windows in small
+/// letters, without the kernel's prefix, its system folder as `%systemroot%`.
+pub(crate) fn canonical(path: &str) -> String {
+    if path.contains('\\') {
+        let small = path.to_lowercase();
+        let bare = [r"\??\", r"\\?\", r"\\.\"].iter().find_map(|prefix| small.strip_prefix(prefix)).unwrap_or(&small);
+        let drive = bare.get(1..).and_then(|rest| rest.strip_prefix(r":\windows\"));
+        let inside = drive.or_else(|| [r"%windir%\", r"\systemroot\"].iter().find_map(|prefix| bare.strip_prefix(prefix)));
+        return inside.map_or_else(|| bare.to_owned(), |inside| format!(r"%systemroot%\{inside}"));
+    }
     if !path.contains("/.") && !path.contains("//") {
         return path.to_owned();
     }
@@ -717,17 +741,30 @@ fn runs(launch: &EventRow, path: &str) -> bool {
     if path.len() < 4 {
         return false;
     }
-    let program = launch.get("process.file.path");
-    let cmd_line = launch.get("process.cmd_line");
+    let (program, cmd_line) = (launch.get("process.file.path"), launch.get("process.cmd_line"));
+    if program.contains('\\') && path.contains('\\') {
+        return runs_on_windows(program, cmd_line, &canonical(path));
+    }
     if program == path || cmd_line.split_whitespace().next() == Some(path) {
         return true;
     }
-    let name = program.rsplit(['/', '\\']).next().unwrap_or_default();
-    let interpreter = is_shell(name)
+    interprets(program.rsplit('/').next().unwrap_or_default()) && has_word(cmd_line, path)
+}
+
+/// The same for a canonical path on Windows, where a program is named by itself, by its interpreter, or with its system folder spelled out.
+fn runs_on_windows(program: &str, cmd_line: &str, path: &str) -> bool {
+    let program = canonical(program);
+    let named = || path.strip_prefix("%systemroot%").map_or_else(|| path.to_owned(), |rest| format!(r"\windows{rest}"));
+    program == path
+        || (interprets(program.rsplit('\\').next().unwrap_or_default()) && has_word(&cmd_line.to_lowercase(), &named()))
+}
+
+/// Whether a program runs the files it is given.
+fn interprets(name: &str) -> bool {
+    is_shell(name.trim_end_matches(".exe"))
         || ["python", "perl", "ruby", "php", "node", "wscript", "cscript", "mshta", "rundll32", "regsvr32"]
             .iter()
-            .any(|prefix| name.starts_with(prefix));
-    interpreter && has_word(cmd_line, path)
+            .any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether `word` stands in `text` with no letter or digit of a longer name around it.

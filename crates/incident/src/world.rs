@@ -8,7 +8,8 @@ use reeve_record::RecordId;
 use crate::model::{Error, EventRow, Events, Options, Want};
 
 /// Classes a story is made of.
-const CLASSES: &[u32] = &[1007, 1001, 3002, 4001, 4002, 4003, 4007, 3001, 3006, 1006, 1008, 1009, 1002, 201_002, 201_004, 3003];
+const CLASSES: &[u32] =
+    &[1007, 1001, 3002, 4001, 4002, 4003, 4006, 4007, 3001, 3006, 1006, 1008, 1009, 1002, 201_002, 201_004, 3003];
 /// A process that is not seen for that long and then started again under the same number is another one.
 const REUSE: SignedDuration = SignedDuration::from_mins(30);
 
