@@ -252,12 +252,17 @@ impl Decoder {
         self.line(record, &held.text, emit);
     }
 
-    fn line(&mut self, record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
+    fn line(&mut self, mut record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
         let line = text.trim_ascii_end();
         match line.as_bytes().first() {
             Some(b'{') => return object(record, line, Some(&mut self.audit), emit),
             Some(b'[') if line.ends_with(']') && matches!(line.as_bytes().get(1), Some(b'{' | b'\n' | b'\r' | b' ')) => {
                 return bundle_list(record, line, emit);
+            }
+            // Brackets in brackets are no log line; what a reader of it would choke on is said, and the line kept as it is.
+            Some(b'[') if line.bytes().take_while(|byte| *byte == b'[').count() > json::DEPTH_MAX => {
+                record.problems.extend(json::parse(line).1);
+                return record.plain(line, emit);
             }
             Some(b'#') => {
                 if zeek::Header::directive(&mut self.zeek, line) || w3c::Header::directive(&mut self.w3c, line) {
