@@ -4,12 +4,10 @@
 //! Shapes: the service's own API, and what its exporters make of it (diagnostic settings and Log Analytics for Azure, Event Hubs,
 //! EventBridge, `az` on the command line).
 
-use std::borrow::Cow;
-
 use reeve_record::{Certainty, EventTime};
 
 use crate::family::{Family, moment};
-use crate::{Map, Value, time};
+use crate::{Map, Value, services, time};
 
 // The decoders of this module.
 pub(crate) const KUBERNETES: &str = "kubernetes.audit";
@@ -28,19 +26,30 @@ pub(crate) const OSQUERY: &str = "osquery";
 
 /// Families that an object may be of, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Marks(u16);
+pub(crate) struct Marks(u32);
 
-const IS_KUBERNETES: u16 = 1;
-const HAS_ACTOR: u16 = 1 << 1;
-const IS_GCP: u16 = 1 << 2;
-const IS_AZURE: u16 = 1 << 3;
-const IS_M365: u16 = 1 << 4;
-const IS_GUARDDUTY: u16 = 1 << 5;
-const IS_ROUTE53: u16 = 1 << 6;
-const IS_OSQUERY: u16 = 1 << 7;
+const IS_KUBERNETES: u32 = 1;
+const HAS_ACTOR: u32 = 1 << 1;
+const IS_GCP: u32 = 1 << 2;
+const IS_AZURE: u32 = 1 << 3;
+const IS_M365: u32 = 1 << 4;
+const IS_GUARDDUTY: u32 = 1 << 5;
+const IS_ROUTE53: u32 = 1 << 6;
+const IS_OSQUERY: u32 = 1 << 7;
+const IS_WAF: u32 = 1 << 8;
+const IS_CLOUDFLARE: u32 = 1 << 9;
+const IS_AUTH0: u32 = 1 << 10;
+const IS_DUO: u32 = 1 << 11;
+const IS_ZOOM: u32 = 1 << 12;
+const IS_BOX: u32 = 1 << 13;
+const IS_ONELOGIN: u32 = 1 << 14;
+const IS_ONEPASSWORD: u32 = 1 << 15;
+const IS_CROWDSTRIKE: u32 = 1 << 16;
+const IS_ZSCALER: u32 = 1 << 17;
+const IS_UMBRELLA: u32 = 1 << 18;
 
 impl Marks {
-    /// Notes a top-level name. Names that several families share are no marks, but `actor`, which three of them need.
+    /// Notes a top-level name. Names that several families share are no marks, but `actor`, which four of them need.
     pub(crate) fn note(&mut self, name: &str) {
         self.0 |= match name {
             "objectRef" | "auditID" | "requestURI" => IS_KUBERNETES,
@@ -61,6 +70,17 @@ impl Marks {
             "schemaVersion" | "SchemaVersion" => IS_GUARDDUTY,
             "query_timestamp" => IS_ROUTE53,
             "hostIdentifier" => IS_OSQUERY,
+            "webaclId" => IS_WAF,
+            "RayID" => IS_CLOUDFLARE,
+            "log_id" | "data" => IS_AUTH0,
+            "isotimestamp" | "access_device" => IS_DUO,
+            "operation_detail" => IS_ZOOM,
+            "created_by" => IS_BOX,
+            "event_type_id" => IS_ONELOGIN,
+            "vault_uuid" | "target_user" | "actor_uuid" => IS_ONEPASSWORD,
+            "event_simpleName" | "fdr_event_type" | "metadata" => IS_CROWDSTRIKE,
+            "sourcetype" => IS_ZSCALER,
+            "internalIp" => IS_UMBRELLA,
             _ => return,
         };
     }
@@ -73,7 +93,7 @@ pub(crate) fn tell<'a>(map: &Map<'a>, marks: Marks) -> Option<Family<'a>> {
 }
 
 /// The closer look that each mark asks for, in the order in which they are taken.
-const FAMILIES: [(u16, fn(&Map<'_>) -> Told); 8] = [
+const FAMILIES: [(u32, Look); 19] = [
     (IS_KUBERNETES, kubernetes),
     (HAS_ACTOR, with_actor),
     (IS_GCP, gcp),
@@ -82,9 +102,23 @@ const FAMILIES: [(u16, fn(&Map<'_>) -> Told); 8] = [
     (IS_GUARDDUTY, guardduty),
     (IS_ROUTE53, route53),
     (IS_OSQUERY, osquery),
+    (IS_WAF, services::waf),
+    (IS_CLOUDFLARE, services::cloudflare),
+    (IS_AUTH0, services::auth0),
+    (IS_DUO, services::duo),
+    (IS_ZOOM, services::zoom),
+    (IS_BOX, services::r#box),
+    (IS_ONELOGIN, services::onelogin),
+    (IS_ONEPASSWORD, services::onepassword),
+    (IS_CROWDSTRIKE, services::crowdstrike),
+    (IS_ZSCALER, services::zscaler),
+    (IS_UMBRELLA, services::umbrella),
 ];
 
-type Told = Option<(&'static str, Option<EventTime>)>;
+type Look = fn(&Map<'_>) -> Told;
+
+/// The decoder, and when it happened.
+pub(crate) type Told = Option<(&'static str, Option<EventTime>)>;
 
 fn kubernetes(map: &Map<'_>) -> Told {
     let ours = text(map, "apiVersion").starts_with("audit.k8s.io/");
@@ -93,7 +127,7 @@ fn kubernetes(map: &Map<'_>) -> Told {
     (ours || like).then(|| (KUBERNETES, first(map, &["stageTimestamp", "requestReceivedTimestamp", "timestamp"])))
 }
 
-/// Okta, Google Workspace and GitHub all say `actor`.
+/// Okta, Google Workspace, Slack and GitHub all say `actor`.
 fn with_actor(map: &Map<'_>) -> Told {
     let actor = map.get("actor")?.as_map();
     let has = |name: &str| map.get(name).is_some();
@@ -103,6 +137,9 @@ fn with_actor(map: &Map<'_>) -> Told {
     let typed = has("eventType") || has("eventtype");
     if typed && actor.is_some() && (has("published") || has("legacyEventType")) {
         return Some((OKTA, first(map, &["published"])));
+    }
+    if actor.is_some() && has("action") && map.get("context").is_some_and(|context| context.as_map().is_some()) {
+        return Some((services::SLACK, first(map, &["date_create"]).map(utc)));
     }
     let places = ["org", "business", "repo", "_document_id", "actor_location"];
     let acted = text(map, "action").contains('.') && actor.is_none() && places.iter().any(|name| has(name));
@@ -173,8 +210,16 @@ const RISK_TIMES: &[&str] = &[
     "TimeGenerated",
     "time",
 ];
-const ACTIVITY_TIMES: &[&str] =
-    &["eventTimestamp", "event_timestamp", "EventTimestamp", "TimeGenerated", "time", "Timestamp", "submissionTimestamp"];
+const ACTIVITY_TIMES: &[&str] = &[
+    "eventTimestamp",
+    "event_timestamp",
+    "EventTimestamp",
+    "TimeGenerated",
+    "time",
+    "timeStamp",
+    "Timestamp",
+    "submissionTimestamp",
+];
 
 fn guardduty(map: &Map<'_>) -> Told {
     let services = ["service.serviceName", "Service.ServiceName"];
@@ -232,38 +277,53 @@ fn first_item<'m, 'a>(map: &'m Map<'a>, name: &str) -> Option<&'m Map<'a>> {
     }
 }
 
-/// The activity of Google Workspace as one document for each of its events, which share all the rest.
-pub(crate) fn activities<'a>(map: Map<'a>) -> Vec<Map<'a>> {
-    let Some(at) = map.0.iter().position(|(name, value)| name == "events" && matches!(value, Value::List(_))) else {
-        return vec![map];
-    };
-    let Value::List(events) = &map.0[at].1 else { return vec![map] };
-    if events.len() < 2 || events.len() > EVENTS_MAX {
-        return vec![map];
+/// Where a document of such a decoder may tell of several things done at once.
+pub(crate) fn several(decoder: &str) -> Option<&'static [&'static str]> {
+    match decoder {
+        WORKSPACE => Some(&["events"]),
+        GCP => Some(&["protoPayload", "serviceData", "policyDelta", "bindingDeltas"]),
+        _ => None,
     }
-    let one = |event: &Value<'a>| {
-        let mut own = Map(Vec::with_capacity(map.len()));
-        own.0.extend(map.0[..at].iter().cloned());
-        own.0.push((Cow::Borrowed("events"), Value::List(vec![event.clone()])));
-        own.0.extend(map.0[at + 1..].iter().cloned());
-        own
-    };
-    events.iter().map(one).collect()
 }
 
-/// More events than this in one activity stay together: each would carry a copy of the rest.
+/// The things done, if there are several and not too many.
+pub(crate) fn items<'m, 'a>(map: &'m Map<'a>, path: &[&str]) -> Option<&'m [Value<'a>]> {
+    let (first, rest) = path.split_first()?;
+    match map.get(first)? {
+        Value::Map(inner) => items(inner, rest),
+        Value::List(items) if rest.is_empty() => {
+            Some(items).filter(|items| (2..=EVENTS_MAX).contains(&items.len())).map(Vec::as_slice)
+        }
+        _ => None,
+    }
+}
+
+/// The document with just this one in the list at `path`.
+pub(crate) fn with_only<'a>(map: &Map<'a>, path: &[&str], item: &Value<'a>) -> Map<'a> {
+    let Some((first, rest)) = path.split_first() else { return map.clone() };
+    let value = |name: &str, value: &Value<'a>| match value {
+        Value::Map(inner) if name == *first && !rest.is_empty() => Value::Map(with_only(inner, rest, item)),
+        Value::List(_) if name == *first && rest.is_empty() => Value::List(vec![item.clone()]),
+        other => other.clone(),
+    };
+    Map(map.0.iter().map(|(name, inner)| (name.clone(), value(name, inner))).collect())
+}
+
+/// More things than this done at once stay together: each would carry a copy of the rest.
 const EVENTS_MAX: usize = 64;
 
-fn text<'m>(map: &'m Map<'_>, path: &str) -> &'m str {
+/// The text at a path, or none.
+pub(crate) fn text<'m>(map: &'m Map<'_>, path: &str) -> &'m str {
     map.path(path).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn first(map: &Map<'_>, paths: &[&str]) -> Option<EventTime> {
+/// The first time at one of these paths.
+pub(crate) fn first(map: &Map<'_>, paths: &[&str]) -> Option<EventTime> {
     paths.iter().find_map(|path| moment(map.path(path)?))
 }
 
 /// A time that its source always writes in UTC, though it does not say so.
-fn utc(time: EventTime) -> EventTime {
+pub(crate) fn utc(time: EventTime) -> EventTime {
     match time.certainty {
         Certainty::ZoneInferred => EventTime::exact(time.at),
         _ => time,

@@ -6,8 +6,8 @@ use reeve_record::EventTime;
 use crate::text::{self, Encoding};
 use crate::value::{Map, Value};
 use crate::{
-    Parsed, Problem, auditd, aws_text, carrier, cloud, delimited, evtx, family, fluent, form, journald, json, kv, lines, otlp,
-    syslog, utmp, w3c, web, zeek,
+    Parsed, Problem, auditd, aws_text, carrier, cloud, delimited, evtx, family, fluent, form, haproxy, journald, json, kv, lines,
+    otlp, services, syslog, utmp, w3c, web, winxml, zeek,
 };
 
 /// Every name [`Parsed::decoder`] may have.
@@ -16,6 +16,7 @@ pub const DECODERS: &[&str] = &[
     "json.winlogbeat",
     "json.nxlog",
     "json.evtx",
+    "xml.evtx",
     "json",
     "syslog.3164",
     "syslog.5424",
@@ -37,8 +38,23 @@ pub const DECODERS: &[&str] = &[
     cloud::OKTA,
     cloud::OSQUERY,
     cloud::WORKSPACE,
+    services::WAF,
+    services::CLOUDFLARE_HTTP,
+    services::CLOUDFLARE_FIREWALL,
+    services::AUTH0,
+    services::DUO,
+    services::SLACK,
+    services::ZOOM,
+    services::BOX,
+    services::ONELOGIN,
+    services::ONEPASSWORD,
+    services::FDR,
+    services::FALCON,
+    services::ZSCALER,
+    services::UMBRELLA,
     "web.access",
     "web.error",
+    "haproxy",
     "web.iis",
     "w3c",
     "windows.firewall",
@@ -269,6 +285,11 @@ impl Decoder {
                     return;
                 }
             }
+            Some(b'<') if winxml::may_be(line) => {
+                if xml(&record, line, emit) {
+                    return;
+                }
+            }
             Some(b't' | b'n') if auditd::is_record(line) => return self.audit.feed(record, line, "", emit),
             Some(b'_' | b'A'..=b'Z') if journald::is_entry(line) => return journald::feed(record, emit),
             Some(_) => {}
@@ -344,9 +365,23 @@ impl Decoder {
                 return emit(parsed);
             }
         }
+        if winxml::may_be(body) {
+            let mut envelope = message.native.clone();
+            envelope.0.retain(|(name, _)| name != "message");
+            let read = xml(&record, body, &mut |parsed| {
+                // Lives no longer than the envelope now.
+                let mut parsed: Parsed<'_> = parsed;
+                parsed.native.push("syslog", envelope.clone());
+                parsed.time = parsed.time.or(message.time);
+                emit(parsed);
+            });
+            if read {
+                return;
+            }
+        }
         // What a known program wrote is more than its pairs.
         if message.native.get("parsed").is_none()
-            && let Some(mut found) = kv::read(body, record.received)
+            && let Some(mut found) = haproxy::read(body).or_else(|| kv::read(body, record.received))
         {
             let mut envelope = message.native;
             envelope.0.retain(|(name, _)| name != "message");
@@ -450,8 +485,10 @@ struct Around<'d> {
 fn open<'b>(record: Record<'b>, native: Map<'b>, around: Around<'_>, emit: &mut dyn FnMut(Parsed<'_>)) {
     let native = family::nested(native);
     let mut family = family::tell(&native);
-    if family.decoder == cloud::WORKSPACE {
-        return activities(&record, native, &family, emit);
+    if let Some(path) = cloud::several(family.decoder)
+        && let Some(items) = cloud::items(&native, path)
+    {
+        return parts(&record, &native, (path, items), &family, emit);
     }
     if family.decoder != "json" {
         return emit(finish(record, native, family));
@@ -462,11 +499,17 @@ fn open<'b>(record: Record<'b>, native: Map<'b>, around: Around<'_>, emit: &mut 
     emit(finish(record, native, family));
 }
 
-/// An activity of Google Workspace, once for each of its events.
-fn activities<'b>(record: &Record<'b>, native: Map<'b>, family: &family::Family<'b>, emit: &mut dyn FnMut(Parsed<'_>)) {
-    for (part, native) in (0..).zip(cloud::activities(native)) {
+/// A document that tells of several things done at once: an event for each, which share all the rest.
+fn parts<'b>(
+    record: &Record<'b>,
+    native: &Map<'b>,
+    (path, items): (&[&str], &[Value<'b>]),
+    family: &family::Family<'b>,
+    emit: &mut dyn FnMut(Parsed<'_>),
+) {
+    for (part, item) in (0..).zip(items) {
         let own = family::Family { decoder: family.decoder, head: None, time: family.time };
-        let mut parsed = finish(record.clone(), native, own);
+        let mut parsed = finish(record.clone(), cloud::with_only(native, path, item), own);
         parsed.part = part;
         emit(parsed);
     }
@@ -479,9 +522,16 @@ pub(crate) fn told<'b>(record: Record<'b>, native: Map<'b>) -> Parsed<'b> {
     finish(record, native, family)
 }
 
-fn finish<'b>(mut record: Record<'b>, mut native: Map<'b>, family: family::Family<'b>) -> Parsed<'b> {
+/// The event of an object whose family is told.
+pub(crate) fn finish<'b>(mut record: Record<'b>, mut native: Map<'b>, mut family: family::Family<'b>) -> Parsed<'b> {
     if family.decoder == "journald" {
-        journald::read_message(&mut native);
+        match journald::carried(&native) {
+            Some(event) => {
+                family = family::Family { decoder: "xml.evtx", ..family::tell(&event) };
+                native = event;
+            }
+            None => journald::read_message(&mut native),
+        }
     }
     if family.time.is_none() && family::claims_time(&native) {
         let detail = Cow::Borrowed("its time is in no known form or names a moment that does not exist");
@@ -511,6 +561,23 @@ fn elements(record: Record<'_>, text: &str, name: &str, emit: &mut dyn FnMut(Par
         Some(at) => bundle_list(record, &text[at..], emit),
         None => record.plain(text, emit),
     }
+}
+
+/// Windows events as XML, as parts of one record if there are several; false if there is none.
+fn xml(record: &Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) -> bool {
+    let mut part = 0;
+    for event in winxml::read(text) {
+        let problems = if part == 0 { record.problems.clone() } else { Vec::new() };
+        let mut piece = Record { raw: event.text.as_bytes(), problems, ..*record };
+        piece.problems.extend(event.problems);
+        let mut family = family::tell(&event.native);
+        family.decoder = "xml.evtx";
+        let mut parsed = finish(piece, event.native, family);
+        parsed.part = part;
+        part += 1;
+        emit(parsed);
+    }
+    part > 0
 }
 
 /// The elements of the JSON list that `text` starts with, as parts of one record.

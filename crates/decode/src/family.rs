@@ -303,6 +303,7 @@ fn complete(mut head: Head<'_>) -> Head<'_> {
     if head.channel.is_empty() {
         head.channel = Cow::Borrowed(match head.provider.as_ref() {
             "Microsoft-Windows-Sysmon" => "Microsoft-Windows-Sysmon/Operational",
+            "Linux-Sysmon" => "Linux-Sysmon/Operational",
             "Microsoft-Windows-Security-Auditing" => "Security",
             "Microsoft-Windows-PowerShell" => "Microsoft-Windows-PowerShell/Operational",
             "Service Control Manager" => "System",

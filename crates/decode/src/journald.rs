@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use memchr::memchr;
 use reeve_record::EventTime;
 
-use crate::decoder::Record;
-use crate::{Map, Parsed, Problem, Value, programs};
+use crate::decoder::{self, Record};
+use crate::family::Family;
+use crate::{Map, Parsed, Problem, Value, programs, winxml};
 
 /// Whether a record is an entry of the journal's export format.
 pub(crate) fn is_entry(text: &str) -> bool {
@@ -88,8 +89,17 @@ pub(crate) fn feed(mut record: Record<'_>, emit: &mut dyn FnMut(Parsed<'_>)) {
     }
     let micros = native.get("__REALTIME_TIMESTAMP").and_then(Value::as_i64);
     let time = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).map(EventTime::exact);
-    read_message(&mut native);
-    emit(record.event("journald", native, time));
+    let family = Family { decoder: "journald", head: None, time };
+    emit(decoder::finish(record, native, family));
+}
+
+/// The Windows event that an entry carries whole, as Sysmon for Linux writes them, with the rest of the entry under `journald`.
+pub(crate) fn carried(native: &Map<'_>) -> Option<Map<'static>> {
+    let text = native.get("MESSAGE")?.as_str().filter(|text| winxml::may_be(text))?;
+    let mut event = winxml::read(text).next()?.native.into_owned();
+    let rest = native.0.iter().filter(|(name, _)| name != "MESSAGE").cloned().collect();
+    event.push("journald", Map(rest).into_owned());
+    Some(event)
 }
 
 /// Adds what a well-known program writes into its message as `parsed`, as for a syslog line.

@@ -14,8 +14,10 @@ mod evtx; // Windows event log chunks
 mod family; // which JSON family an object belongs to, and what follows from it
 mod fluent; // events of Fluent Forward
 mod form; // lines told by their own form, alone or in a syslog message
+mod haproxy; // HAProxy's own formats
 mod journald; // the journal's export format
 pub mod json; // the JSON scanner
+mod kinds; // the list of decoders for people
 mod kv; // lines of key=value pairs
 mod leef; // QRadar's Log Event Extended Format
 mod lines; // lines of text that go on over several records
@@ -26,6 +28,7 @@ mod programs; // what well-known programs write into a syslog message
 pub mod protobuf; // fields of protobuf messages
 mod read; // files and folders
 mod rowtime; // the time of a row by the names of its columns
+mod services; // logs of security and office services
 mod split; // a byte stream to raw records
 mod syslog; // RFC 3164, RFC 5424 and the formats of log files
 mod text; // bytes to text: encodings, NULs, invalid UTF-8
@@ -34,9 +37,11 @@ mod utmp; // login records of Linux
 pub mod value;
 mod w3c; // logs with #Fields: IIS, CloudFront, firewalls, proxies
 mod web; // access and error logs of web servers
+mod winxml; // Windows events as XML
 mod zeek; // Zeek's tab-separated logs
 
 pub use decoder::{DECODERS, Decoder, Hint};
+pub use kinds::kinds;
 pub use parsed::{Head, Parsed, Problem};
 pub use read::{Limits, RawRecord, Sink, files, read, read_path};
 pub use split::Splitter;

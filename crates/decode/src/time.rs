@@ -86,17 +86,18 @@ fn nearest_before(moment: impl Fn(i64) -> Option<Timestamp>, received: Timestamp
     (0..=8).find_map(|back| moment(this_year + 1 - back).filter(|at| at.as_second() <= latest))
 }
 
-/// `dd/Mon/yyyy:hh:mm:ss +hhmm`, as web servers write it.
+/// `dd/Mon/yyyy:hh:mm:ss[.fraction][ +hhmm]`, as web servers and proxies write it.
 pub fn web_stamp(text: &str) -> Option<EventTime> {
     let bytes = text.as_bytes();
     let mut at = 0;
     let day = short_number(bytes, &mut at)?;
     let month = month(bytes.get(at + 1..at + 4)?)?;
     let year = number(bytes, at + 5, 4)?;
-    let (seconds, end) = clock(bytes, at + 10)?;
+    let (seconds, mut end) = clock(bytes, at + 10)?;
+    let nanos = fraction(bytes, &mut end);
     let (offset, _) = offset(bytes, end);
     let certainty = if offset.is_some() { Certainty::Exact } else { Certainty::ZoneInferred };
-    let at = Timestamp::new(days(year, month, day)? * 86_400 + seconds - offset.unwrap_or(0), 0).ok()?;
+    let at = Timestamp::new(days(year, month, day)? * 86_400 + seconds - offset.unwrap_or(0), nanos).ok()?;
     Some(EventTime { at, certainty })
 }
 

@@ -54,7 +54,8 @@ pub(crate) fn access(line: &str) -> Option<Line<'_>> {
     Some(Line { native, time: Some(time) })
 }
 
-fn request_fields<'a>(native: &mut Map<'a>, request: Cow<'a, str>) {
+/// A request line with its parts: `method uri protocol request`.
+pub(crate) fn request_fields<'a>(native: &mut Map<'a>, request: Cow<'a, str>) {
     let parts = |text: &str| {
         let (method, rest) = text.split_once(' ')?;
         let plausible =
