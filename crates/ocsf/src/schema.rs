@@ -288,6 +288,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_kind_of_observable_has_its_attributes() {
+        use std::collections::BTreeSet;
+        let kinds =
+            schema().objects["observable"].attributes.iter().find(|member| member.attribute.name == "type_id").expect("type_id");
+        let kinds: BTreeSet<u32> = kinds.attribute.values.iter().filter_map(|(id, _)| id.parse().ok()).collect();
+        let owners =
+            schema().objects.values().map(|object| &object.attributes).chain(classes().iter().map(|class| &class.attributes));
+        let found: BTreeSet<u32> =
+            owners.flatten().filter_map(|member| crate::mapping::compile::observable(member.attribute)).collect();
+        // Unknown and other; whole objects, whose parts are found one by one; the text of a script, which is no value to look for.
+        let without: BTreeSet<u32> = [0, 99, 36].into_iter().chain(20..=30).collect();
+        assert_eq!(found, kinds.difference(&without).copied().collect());
+    }
+
+    #[test]
     fn the_tables_hold_the_standard() {
         assert_eq!(classes().len(), 83);
         assert_eq!(schema().objects.len(), 178);

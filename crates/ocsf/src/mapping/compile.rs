@@ -91,6 +91,8 @@ pub(crate) enum From {
     With(&'static str, Value<'static>),
     /// A list of one object, built attribute by attribute: full path (as in `evidences.src_endpoint.ip`), path in the object, source.
     Build(Vec<(&'static str, &'static str, &'static Attribute, Expr)>),
+    /// A list out of several fields, each of which may give elements.
+    Gather(Vec<Expr>),
     /// The caption of the enum value at that path.
     Caption(&'static str, &'static Attribute),
 }
@@ -342,6 +344,18 @@ impl Compiler<'_> {
                     });
                     continue;
                 }
+                toml::Value::Table(entry) if entry.contains_key("gather") => {
+                    let fields = entry.get("gather").and_then(toml::Value::as_array).filter(|_| attribute.array);
+                    let fields = fields.ok_or_else(|| format!("`gather` is a list of fields for a list; `{path}` is none"))?;
+                    rule.assigns.push(Assign {
+                        path: path.to_owned().leak(),
+                        attribute,
+                        from: From::Gather(fields.iter().map(|field| self.expr(field)).collect::<Result<_, _>>()?),
+                        conditions: Vec::new(),
+                        observable: observable(attribute),
+                    });
+                    continue;
+                }
                 toml::Value::Table(entry) => {
                     let when = entry.get("when").and_then(toml::Value::as_str).ok_or("an entry with braces needs `when`")?;
                     (entry.get("value").ok_or("an entry with braces needs `value`")?, vec![self.condition(when)?])
@@ -385,12 +399,19 @@ fn core(class: &Class) -> &'static [&'static [&'static str]] {
         3003 | 3005 => &[&["user.name", "user.uid"], &["privileges"]],
         3006 => &[&["group.name", "group.uid"]],
         4002 => &[&["http_request.http_method", "http_request.url.path", "http_response.code"]],
+        4009 => &[&["email.from", "email.to"]],
         4003 => &[&["query.hostname"]],
         6002 => &[&["app.name"]],
         6003 => &[&["api.operation"]],
-        4001 | 4004 | 4005 | 4006 | 4007 | 4008 => {
-            &[&["src_endpoint.ip", "dst_endpoint.ip", "src_endpoint.hostname", "dst_endpoint.hostname"]]
-        }
+        // A certificate seen on its way is of the network, though its log may not say between whom.
+        4001 => &[&[
+            "src_endpoint.ip",
+            "dst_endpoint.ip",
+            "src_endpoint.hostname",
+            "dst_endpoint.hostname",
+            "tls.certificate.serial_number",
+        ]],
+        4004..=4008 | 4013 | 4014 => &[&["src_endpoint.ip", "dst_endpoint.ip", "src_endpoint.hostname", "dst_endpoint.hostname"]],
         201_001 => &[&["reg_key.path"]],
         201_002 => &[&["reg_value.path"], &["reg_value.name"]],
         201_004 => &[
@@ -421,6 +442,14 @@ fn complete(rule: &mut Rule, class: &'static Class) {
         };
         let kind = class.attribute(owner).map_or("", |attribute| attribute.type_name);
         let From::Expr(expr) = &rule.assigns[index].from else { continue };
+        if name == "url_string" && kind == "url" {
+            // Under the same conditions: what is no URL has no host.
+            let hosts = From::Expr(expr.then(Step::UrlHost));
+            add(&mut extra, format!("{owner}.hostname"), hosts);
+            if let Some(assign) = extra.last_mut() {
+                assign.conditions.clone_from(&rule.assigns[index].conditions);
+            }
+        }
         if name == "path" && kind == "file" {
             // A path that ends in its separator has no last part: then the path is the name.
             let mut base = expr.then(Step::Basename);
@@ -466,7 +495,7 @@ impl Assign {
                 let value = set.iter().find(|(name, _)| name == path)?.1.as_i64()?;
                 attribute.caption(value).map(|caption| Value::Str(Cow::Borrowed(caption)))
             }
-            From::Expr(_) | From::Build(_) => None,
+            From::Expr(_) | From::Build(_) | From::Gather(_) => None,
         }
     }
 }

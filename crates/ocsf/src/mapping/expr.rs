@@ -45,6 +45,8 @@ enum Head {
 enum Hop {
     Name(&'static str),
     Index(usize),
+    /// `[-1]`: the last of the list.
+    Last,
     /// The first map of the list whose `.0` is one of `.1`.
     Where(&'static str, Vec<&'static str>),
 }
@@ -223,6 +225,11 @@ impl Expr {
         Self { terms: vec![Term { source: Source::Constant(value), steps: Vec::new() }] }
     }
 
+    /// Whether it gives the same for every event.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.terms.iter().all(|term| matches!(term.source, Source::Constant(_)))
+    }
+
     /// The first alternative's value, with the document's value it was made from.
     pub(crate) fn eval<'p, 'a>(&self, scope: &Scope<'p, 'a>) -> Option<(Value<'a>, Option<&'p Value<'a>>)> {
         self.terms.iter().find_map(|term| term.eval(scope))
@@ -291,6 +298,8 @@ impl Source {
                 "event_id" => Head::EventId,
                 "number" => Head::Number,
                 "decoder" => Head::Decoder,
+                // `@@timestamp` is the field `@timestamp`.
+                field if field.starts_with('@') => return Ok(Self::Field(Name::new(field.to_owned().leak()))),
                 other => return Err(format!("`@{other}` is none of @channel @provider @computer @event_id @number @decoder")),
             }));
         }
@@ -310,6 +319,7 @@ impl Source {
                 Some((key, values)) => {
                     Hop::Where(key.to_owned().leak(), values.split(',').map(|value| &*value.to_owned().leak()).collect())
                 }
+                None if inside == "-1" => Hop::Last,
                 None => Hop::Index(inside.parse().map_err(|_| format!("`[{inside}]` is neither a position nor `[key=value]`"))?),
             });
         }
@@ -337,6 +347,10 @@ fn walk<'p, 'a>(map: &'p Map<'a>, hops: &[Hop]) -> Option<&'p Value<'a>> {
                 Value::List(items) => items.get(*index)?,
                 only if *index == 0 => only,
                 _ => return None,
+            },
+            Hop::Last => match value {
+                Value::List(items) => items.last()?,
+                only => only,
             },
             Hop::Where(key, wanted) => {
                 let fits = |item: &Value<'a>| item.path(key).and_then(Value::as_str).is_some_and(|text| wanted.contains(&text));

@@ -27,6 +27,9 @@ const FILES: &[(&str, &str)] = &[
     ("web_access.toml", include_str!("../../mappings/web_access.toml")),
     ("w3c.toml", include_str!("../../mappings/w3c.toml")),
     ("aws_text.toml", include_str!("../../mappings/aws_text.toml")),
+    ("aws_waf.toml", include_str!("../../mappings/aws_waf.toml")),
+    ("cloudflare.toml", include_str!("../../mappings/cloudflare.toml")),
+    ("haproxy.toml", include_str!("../../mappings/haproxy.toml")),
     ("cef.toml", include_str!("../../mappings/cef.toml")),
     ("kv.toml", include_str!("../../mappings/kv.toml")),
     ("utmp.toml", include_str!("../../mappings/utmp.toml")),
@@ -45,6 +48,14 @@ const FILES: &[(&str, &str)] = &[
     ("kubernetes.toml", include_str!("../../mappings/kubernetes.toml")),
     ("m365.toml", include_str!("../../mappings/m365.toml")),
     ("okta.toml", include_str!("../../mappings/okta.toml")),
+    ("auth0.toml", include_str!("../../mappings/auth0.toml")),
+    ("crowdstrike.toml", include_str!("../../mappings/crowdstrike.toml")),
+    ("duo.toml", include_str!("../../mappings/duo.toml")),
+    ("onelogin.toml", include_str!("../../mappings/onelogin.toml")),
+    ("saas.toml", include_str!("../../mappings/saas.toml")),
+    ("slack.toml", include_str!("../../mappings/slack.toml")),
+    ("umbrella.toml", include_str!("../../mappings/umbrella.toml")),
+    ("zscaler.toml", include_str!("../../mappings/zscaler.toml")),
     ("osquery.toml", include_str!("../../mappings/osquery.toml")),
     ("nfdump.toml", include_str!("../../mappings/nfdump.toml")),
     ("other.toml", include_str!("../../mappings/other.toml")),
@@ -136,14 +147,15 @@ fn assign<'a>(rule: &Rule, event: &mut Event<'a>, scope: &mut Scope<'_, 'a>) {
                 Some((fit(value, assign.attribute)?, origin))
             }),
             From::Build(parts) => build(parts, scope, &mut event.observables).map(|value| (value, None)),
+            From::Gather(fields) => gather(fields, assign.attribute, scope).map(|value| (value, None)),
             _ => assign.companion(&event.attributes).map(|value| (value, None)),
         };
         let Some((value, origin)) = found else { continue };
         if let Some(origin) = origin {
             scope.mark(origin);
         }
-        observe(assign, &value, &mut event.observables);
-        resolved(assign, &value, &mut event.observables);
+        observe(assign.observable, assign.path, &value, &mut event.observables);
+        named(assign, &value, &mut event.observables);
         event.attributes.push((assign.path, value));
         set[*slot] = true;
     }
@@ -156,18 +168,44 @@ fn build<'a>(
     observables: &mut Vec<Observable<'a>>,
 ) -> Option<Value<'a>> {
     let mut object = Map::new();
-    for (full, path, attribute, expr) in parts {
+    // What is always the same says nothing by itself: it comes last, and only beside what the source said of that object.
+    let of_kind = |constant: bool| parts.iter().filter(move |(.., expr)| expr.is_constant() == constant);
+    for (full, path, attribute, expr) in of_kind(false).chain(of_kind(true)) {
+        let beside = || path.rsplit_once('.').map_or(!object.is_empty(), |(owner, _)| holds(&object, owner));
+        if expr.is_constant() && !beside() {
+            continue;
+        }
         let Some((value, origin)) = expr.eval(scope) else { continue };
         let Some(value) = fit(value, attribute) else { continue };
         if let Some(origin) = origin {
             scope.mark(origin);
         }
-        if let (Some(type_id), Some(text)) = (compile::observable(attribute), into_text(value.clone())) {
-            observables.push(Observable { type_id, name: full, value: text });
-        }
+        observe(compile::observable(attribute), full, &value, observables);
         nest(&mut object, path, value);
     }
     (!object.is_empty()).then_some(Value::List(vec![Value::Map(object)]))
+}
+
+/// Whether anything stands at a dotted path of the object.
+fn holds(object: &Map<'_>, path: &str) -> bool {
+    match path.split_once('.') {
+        None => object.get(path).is_some(),
+        Some((name, rest)) => object.get(name).and_then(Value::as_map).is_some_and(|inner| holds(inner, rest)),
+    }
+}
+
+/// A list of what each of several fields gives, in their order.
+fn gather<'a>(fields: &[expr::Expr], attribute: &Attribute, scope: &mut Scope<'_, 'a>) -> Option<Value<'a>> {
+    let mut all = Vec::new();
+    for field in fields {
+        let Some((value, origin)) = field.eval(scope) else { continue };
+        let Some(Value::List(items)) = fit(value, attribute) else { continue };
+        if let Some(origin) = origin {
+            scope.mark(origin);
+        }
+        all.extend(items);
+    }
+    (!all.is_empty()).then_some(Value::List(all))
 }
 
 fn nest<'a>(object: &mut Map<'a>, path: &'static str, value: Value<'a>) {
@@ -188,11 +226,12 @@ fn settle(mapping: &Mapping, scope: &mut Scope<'_, '_>) {
     }
 }
 
-fn observe<'a>(assign: &Assign, value: &Value<'a>, observables: &mut Vec<Observable<'a>>) {
-    let Some(type_id) = assign.observable else { return };
+/// Lists the value, or each of a list's, as something of that type to search for.
+fn observe<'a>(type_id: Option<u32>, name: &'static str, value: &Value<'a>, observables: &mut Vec<Observable<'a>>) {
+    let Some(type_id) = type_id else { return };
     let mut add = |value: Cow<'a, str>| {
-        if !value.is_empty() && value.len() <= OBSERVABLE_MAX {
-            observables.push(Observable { type_id, name: assign.path, value });
+        if worth_finding(&value) {
+            observables.push(Observable { type_id, name, value });
         }
     };
     match value {
@@ -204,27 +243,62 @@ fn observe<'a>(assign: &Assign, value: &Value<'a>, observables: &mut Vec<Observa
                 }
             }
         }
-        scalar => {
-            if let Some(text) = into_text(scalar.clone()) {
+        one => {
+            let text = one.as_map().map_or(Some(one), |map| map.get("value"));
+            if let Some(text) = text.cloned().and_then(into_text) {
                 add(text);
             }
         }
     }
 }
 
-/// Addresses among the answers of a name server are what people search for, though the schema types them as text.
-fn resolved<'a>(assign: &Assign, value: &Value<'a>, observables: &mut Vec<Observable<'a>>) {
-    let Value::List(answers) = value else { return };
-    if assign.path != "answers" {
-        return;
-    }
-    for answer in answers {
-        if let Some(Value::Str(text)) = answer.path("rdata")
-            && text.parse::<IpAddr>().is_ok()
+/// Whether anybody would search for the value: what a mapping says where its source says nothing is none to find.
+fn worth_finding(value: &str) -> bool {
+    !value.is_empty() && value.len() <= OBSERVABLE_MAX && value != "unknown"
+}
+
+/// Addresses and names that a name server answered, that a certificate speaks for or that a client asked a TLS server for are what
+/// people search for, though the schema types them as text.
+fn named<'a>(assign: &Assign, value: &Value<'a>, observables: &mut Vec<Observable<'a>>) {
+    let mut add = |name: &'static str, value: Option<&Value<'a>>| {
+        if let Some(Value::Str(text)) = value
+            && let Some(type_id) = host_type(text)
         {
-            observables.push(Observable { type_id: 2, name: "answers.rdata", value: text.clone() });
+            observables.push(Observable { type_id, name, value: text.clone() });
         }
+    };
+    match (assign.path, value) {
+        ("answers", Value::List(answers)) => answers.iter().for_each(|answer| add("answers.rdata", answer.path("rdata"))),
+        ("tls.certificate.sans", Value::List(names)) => {
+            names.iter().for_each(|name| add("tls.certificate.sans.name", name.path("name")));
+        }
+        ("tls.sni", sni) => add("tls.sni", Some(sni)),
+        ("email.urls", Value::List(urls)) => {
+            let urls = urls.iter().filter_map(|url| url.path("url_string").cloned().and_then(into_text));
+            observables.extend(urls.filter(|url| worth_finding(url)).map(|value| Observable {
+                type_id: 6,
+                name: "email.urls.url_string",
+                value,
+            }));
+        }
+        _ => {}
     }
+}
+
+/// The observable type of an address or a host's name in full; `None` for any other text.
+fn host_type(text: &str) -> Option<u32> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Some(2);
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'*'))
+    };
+    // A last label that is a number is none of a name: `1.2.3` is the version of something.
+    let last_is_name = name.rsplit('.').next().is_some_and(|last| !last.bytes().all(|byte| byte.is_ascii_digit()));
+    (name.len() <= 253 && name.contains('.') && last_is_name && name.split('.').all(label)).then_some(1)
 }
 
 /// The value as the attribute's type wants it; `None` if it is none of that type.
@@ -305,6 +379,24 @@ fn is_mac(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn names_and_addresses_are_told_from_other_text() {
+        for (text, kind) in [
+            ("192.0.2.7", Some(2)),
+            ("2001:db8::7", Some(2)),
+            ("www.shop.example", Some(1)),
+            ("*.shop.example.", Some(1)),
+            ("_ldap._tcp.corp.example", Some(1)),
+            ("1.2.3", None),
+            ("v=spf1 include:x.example -all", None),
+            ("localhost", None),
+            ("a..b", None),
+            ("", None),
+        ] {
+            assert_eq!(super::host_type(text), kind, "{text}");
+        }
+    }
+
     #[test]
     fn every_mapping_file_compiles() {
         let problems: Vec<_> = super::problems().iter().map(ToString::to_string).collect();

@@ -30,14 +30,22 @@ pub(crate) enum Step {
     Join,
     /// Text split at white space and commas, as a list.
     Words,
+    /// Text split at this sign, as a list.
+    Split(&'static str),
     /// `SHA1=…,MD5=…` or a bare digest as a list of fingerprints.
     Hashes,
+    /// The first of them alone.
+    Hash,
     /// Seconds, also with a fraction, as milliseconds.
     Seconds,
     /// A path made absolute by the directory in another field.
     Under(&'static str),
     /// The value only when it is not an IP address.
     NotAddress,
+    /// The value only when it is one.
+    Address,
+    /// The value only when it is not a number.
+    NotNumber,
     /// The text before the first of this sign, or all of it.
     Before(&'static str),
     /// The text after the first of this sign; nothing without one.
@@ -50,10 +58,19 @@ pub(crate) enum Step {
     Strip(&'static str),
     /// Without the quotes around it.
     Unquote,
+    /// Without this sign anywhere, as for `01:02:03`.
+    Without(&'static str),
     /// An address without the port behind it, as in `192.0.2.1:443` or `[2001:db8::1]:443`.
     WithoutPort,
-    /// Each element of a list (or the value itself) as an object with that one attribute.
-    Each(&'static str),
+    /// Each element of a list (or the value itself) as an object with that one attribute, and a constant one beside it if the
+    /// schema demands it: `each:name,type=DNS`.
+    Each(&'static str, Option<(&'static str, &'static str)>),
+    /// The first mail address in a text or list: `a@b.example` of `Ann <a@b.example>`; nothing if there is none.
+    Email,
+    /// All mail addresses in a text or list, as a list.
+    Emails,
+    /// The host in a URL or in `host:port`.
+    UrlHost,
     /// The address in a kernel socket address, raw (hexadecimal) or interpreted.
     SocketIp,
     /// The port in one.
@@ -69,7 +86,8 @@ pub(crate) enum Step {
 impl Step {
     pub(crate) fn parse(text: &str, tables: &super::compile::Tables) -> Result<Self, String> {
         let (name, argument) = text.split_once(':').unwrap_or((text, ""));
-        let kept = || -> &'static str { argument.to_owned().leak() };
+        let leak = |text: &str| -> &'static str { text.to_owned().leak() };
+        let kept = || leak(argument);
         let list = || argument.split(',').map(|one| -> &'static str { one.trim().to_owned().leak() }).collect();
         Ok(match name {
             "basename" => Self::Basename,
@@ -88,18 +106,29 @@ impl Step {
             "pluck" => Self::Pluck(kept()),
             "join" => Self::Join,
             "words" => Self::Words,
+            "split" => Self::Split(kept()),
             "hashes" => Self::Hashes,
+            "hash" => Self::Hash,
             "seconds" => Self::Seconds,
             "under" => Self::Under(kept()),
             "not-address" => Self::NotAddress,
+            "address" => Self::Address,
+            "not-number" => Self::NotNumber,
             "before" => Self::Before(kept()),
             "after" => Self::After(kept()),
             "after-last" => Self::AfterLast(kept()),
             "before-last" => Self::BeforeLast(kept()),
             "strip" => Self::Strip(kept()),
             "unquote" => Self::Unquote,
+            "without" => Self::Without(kept()),
             "without-port" => Self::WithoutPort,
-            "each" => Self::Each(kept()),
+            "each" => match argument.split_once(',').and_then(|(name, beside)| Some((name, beside.split_once('=')?))) {
+                Some((name, (beside, constant))) => Self::Each(leak(name), Some((leak(beside), leak(constant)))),
+                None => Self::Each(kept(), None),
+            },
+            "email" => Self::Email,
+            "emails" => Self::Emails,
+            "url-host" => Self::UrlHost,
             "socket-ip" => Self::SocketIp,
             "socket-port" => Self::SocketPort,
             "prefix" => Self::Prefix(kept()),
@@ -112,7 +141,9 @@ impl Step {
     pub(crate) fn apply<'a>(&self, value: Value<'a>, scope: &Scope<'_, 'a>) -> Option<Value<'a>> {
         match self {
             Self::Join => return join(value),
-            Self::Each(name) => return each(value, name),
+            Self::Each(name, beside) => return each(value, name, *beside),
+            Self::Email => return addresses(value).into_iter().next(),
+            Self::Emails => return Some(Value::List(addresses(value))).filter(|list| *list != Value::List(Vec::new())),
             Self::Seconds => return seconds(&value),
             Self::Pluck(name) => return pluck(value, name),
             Self::Words if matches!(value, Value::List(_)) => return Some(value),
@@ -151,11 +182,25 @@ impl Step {
                         .collect(),
                 ));
             }
+            Self::Split(sign) => {
+                let parts = text.split(sign).map(str::trim).filter(|part| !part.is_empty());
+                return Some(Value::List(parts.map(|part| Value::from(part.to_owned())).collect()));
+            }
             Self::Hashes => return hashes(&text),
+            Self::Hash => {
+                let Some(Value::List(list)) = hashes(&text) else { return None };
+                return list.into_iter().next();
+            }
+            Self::UrlHost => {
+                let host = url_host(&text)?;
+                cut(text, |_| host)
+            }
             Self::SocketIp => return socket(&text).map(|(ip, _)| Value::from(ip)),
             Self::SocketPort => return socket(&text).map(|(_, port)| Value::Int(i64::from(port))),
             Self::Under(field) => under(text, field, scope),
             Self::NotAddress => return super::address(text.clone()).is_none().then_some(Value::Str(text)),
+            Self::Address => return super::address(text).map(Value::Str),
+            Self::NotNumber => return text.parse::<f64>().is_err().then_some(Value::Str(text)),
             Self::Before(sign) => cut(text, |text| 0..text.find(sign).unwrap_or(text.len())),
             Self::After(sign) => {
                 let at = text.find(sign)? + sign.len();
@@ -172,6 +217,7 @@ impl Step {
             Self::Unquote => cut(text, |text| {
                 if text.len() > 1 && text.starts_with('"') && text.ends_with('"') { 1..text.len() - 1 } else { 0..text.len() }
             }),
+            Self::Without(sign) => Cow::Owned(text.replace(sign, "")),
             Self::WithoutPort => cut(text, without_port),
             Self::Prefix(prefix) => Cow::Owned(format!("{prefix}{text}")),
             Self::Except(none_of) => {
@@ -181,7 +227,7 @@ impl Step {
                 text
             }
             Self::Is(one_of) => return Some(Value::Bool(one_of.iter().any(|one| one.eq_ignore_ascii_case(&text)))),
-            Self::Join | Self::Each(_) | Self::Seconds | Self::Pluck(_) => text,
+            Self::Join | Self::Each(..) | Self::Seconds | Self::Pluck(_) | Self::Email | Self::Emails => text,
         }))
     }
 }
@@ -225,13 +271,48 @@ fn join<'a>(value: Value<'a>) -> Option<Value<'a>> {
     (!joined.is_empty()).then_some(Value::from(joined))
 }
 
-fn each<'a>(value: Value<'a>, name: &'static str) -> Option<Value<'a>> {
+fn each<'a>(value: Value<'a>, name: &'static str, beside: Option<(&'static str, &'static str)>) -> Option<Value<'a>> {
     let items = if let Value::List(items) = value { items } else { vec![value] };
     let object = |item| {
-        into_text(item).filter(|text| !text.is_empty()).map(|text| Value::Map(Map(vec![(Cow::Borrowed(name), Value::Str(text))])))
+        let mut object = Map(vec![(Cow::Borrowed(name), Value::Str(into_text(item).filter(|text| !text.is_empty())?))]);
+        if let Some((name, constant)) = beside {
+            object.push(name, constant);
+        }
+        Some(Value::Map(object))
     };
     let objects: Vec<_> = items.into_iter().filter_map(object).collect();
     (!objects.is_empty()).then_some(Value::List(objects))
+}
+
+/// The mail addresses in a text or in the texts of a list, each without the name before it.
+///
+/// At most [`ADDRESSES_MAX`]: a mail to a whole company is known by the first of them.
+fn addresses<'a>(value: Value<'a>) -> Vec<Value<'a>> {
+    let items = if let Value::List(items) = value { items } else { vec![value] };
+    let mut found = Vec::new();
+    for text in items.into_iter().filter_map(into_text) {
+        // A comma in somebody's name leaves a piece that is no address.
+        for piece in text.split([',', ';']) {
+            let address = piece.rsplit_once('<').map_or(piece, |(_, address)| address.split('>').next().unwrap_or(address));
+            let address = address.trim().trim_start_matches("mailto:");
+            if found.len() < ADDRESSES_MAX && crate::validate::is_email(address) {
+                found.push(Value::from(address.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+const ADDRESSES_MAX: usize = 256;
+
+/// Where in a text its host stands: `scheme://user@host:port/path`, or the same without scheme and path.
+fn url_host(text: &str) -> Option<std::ops::Range<usize>> {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    let authority = &text[start..start + text[start..].find(['/', '?', '#']).unwrap_or(text.len() - start)];
+    let start = start + authority.rfind('@').map_or(0, |at| at + 1);
+    let authority = &text[start..start + authority.len() - authority.rfind('@').map_or(0, |at| at + 1)];
+    let host = without_port(authority);
+    (!host.is_empty()).then_some(start + host.start..start + host.end)
 }
 
 fn pluck<'a>(value: Value<'a>, name: &str) -> Option<Value<'a>> {
@@ -324,4 +405,39 @@ fn hashes<'a>(text: &str) -> Option<Value<'a>> {
     };
     let list: Vec<_> = text.split(',').filter_map(one).collect();
     (!list.is_empty()).then_some(Value::List(list))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_a_url() {
+        for (url, host) in [
+            ("https://ann:pw@shop.example:8443/cart?x=1", "shop.example"),
+            ("http://[2001:db8::1]:80/", "2001:db8::1"),
+            ("shop.example:443", "shop.example"),
+            ("shop.example", "shop.example"),
+            ("ftp://files.example", "files.example"),
+            ("http://a.example?u=b@c", "a.example"),
+        ] {
+            assert_eq!(url_host(url).map(|range| &url[range]), Some(host), "{url}");
+        }
+        for url in ["/cart", "https:///x", "", "http://@/"] {
+            assert_eq!(url_host(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_addresses_of_a_mail() {
+        let text = |text: &'static str| Value::from(text);
+        let found = |value| addresses(value).iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            found(text("\"Doe, Jo\" <jo@a.example>, <kim@b.example>; lee@c.example")),
+            ["jo@a.example", "kim@b.example", "lee@c.example"]
+        );
+        let list = Value::List(vec![text("Ann <ann@a.example>"), Value::Null, text("nobody")]);
+        assert_eq!(found(list), ["ann@a.example"]);
+        assert_eq!(found(text("postmaster")), [""; 0]);
+    }
 }
