@@ -24,14 +24,7 @@ use crate::{
 
 /// Arguments of `reeve decode`.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Reads EVTX; JSON of Winlogbeat, NXLog, Sysmon, CloudTrail, Zeek, Suricata, laurel, journald, nfdump and any other; syslog;
-auditd; journald exports; Zeek TSV; web server logs; any text. Content decides, not the name.
-
-Examples:
-  reeve decode Security.evtx --face ocsf | head
-  reeve decode /var/log --face native > events.ndjson"
-)]
+#[command(after_help = after_help())]
 pub(crate) struct Args {
     /// Files and folders to decode; .gz, .zst, .zip and .tar archives are opened
     #[arg(required = true, value_name = "PATH")]
@@ -42,6 +35,21 @@ pub(crate) struct Args {
     /// Files read at the same time [default: number of processors]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+}
+
+/// What is read, by the names that decoders have: as many as there are, so that the text cannot fall behind.
+fn after_help() -> String {
+    let kinds = reeve_decode::kinds(100);
+    format!(
+        "Content decides, not the name. Understood, by an event's `decoder` (docs/reference/sources.md):
+{kinds}
+
+Archives and rotated files are opened; what no decoder knows is kept as json, text or unknown.
+
+Examples:
+  reeve decode Security.evtx --face ocsf | head
+  reeve decode /var/log --face native > events.ndjson"
+    )
 }
 
 /// A face of an event.

@@ -238,6 +238,26 @@ pub(crate) fn other(decoder: &str, class: &str) -> Source {
         (_, "opencanary") => Source::new(&["opencanary"], &["application"], &[]),
         (_, "bitbucket") => Source::new(&["bitbucket"], &[], &["audit"]),
         (_, "cisco") => Source::new(&["cisco", "huawei", "juniper"], &[], &["aaa", "bgp", "ldp", "syslog"]),
+        ("aws.waf", _) => Source::new(&["aws"], WEB, &["waf"]),
+        ("cloudflare.http", _) => Source::new(&["cloudflare"], WEB, &["http"]),
+        ("cloudflare.firewall", _) => Source::new(&["cloudflare"], WEB, &["firewall"]),
+        ("haproxy", _) => Source::new(&["haproxy"], WEB, &["haproxy"]),
+        ("auth0", _) => Source::new(&["auth0"], &[], &["auth0"]),
+        ("duo", _) => Source::new(&["cisco"], &[], &["duo"]),
+        ("umbrella.dns", _) => Source::new(&["cisco"], &["dns"], &["umbrella"]),
+        ("slack.audit", _) => Source::new(&["slack"], &[], &["audit"]),
+        ("zoom", _) => Source::new(&["zoom"], &[], &["operation"]),
+        ("box", _) => Source::new(&["box"], &[], &["event"]),
+        ("onepassword", _) => Source::new(&["onepassword"], &[], &["onepassword"]),
+        (_, "zscaler.web") => Source::new(&["zscaler"], WEB, &["web"]),
+        (_, "zscaler.dns") => Source::new(&["zscaler"], &["dns"], &["dns"]),
+        (_, "zscaler.firewall") => Source::new(&["zscaler"], &["firewall"], &["firewall"]),
+        ("zscaler", _) => Source::new(&["zscaler"], &[], &["audit"]),
+        (_, "falcon.windows") => Source::new(&["windows", "crowdstrike"], &["process_creation"], &["fdr"]),
+        (_, "falcon.linux") => Source::new(&["linux", "crowdstrike"], &["process_creation"], &["fdr"]),
+        (_, "falcon.macos") => Source::new(&["macos", "crowdstrike"], &["process_creation"], &["fdr"]),
+        ("crowdstrike.fdr", _) => Source::new(&["crowdstrike"], &[], &["fdr"]),
+        ("crowdstrike.stream", _) => Source::new(&["crowdstrike"], &[], &["stream"]),
         ("osquery", _) => Source::new(&["osquery"], &[], &[]),
         (_, "unifiedlog") => Source::new(&["macos"], &[], &["unifiedlog"]),
         _ => Source::new(&[], &["application"], &[]),
@@ -289,6 +309,12 @@ mod tests {
         assert!(other("zeek.http", "").serves(&wants("", "proxy", "")));
         assert!(other("web.iis", "").serves(&wants("", "webserver", "")));
         assert!(other("aws.vpcflow", "").serves(&wants("", "firewall", "")));
+        assert!(other("aws.waf", "").serves(&wants("", "webserver", "")));
+        assert!(other("duo", "").serves(&wants("cisco", "", "duo")));
+        assert!(other("onelogin", "onelogin").serves(&wants("onelogin", "", "onelogin.events")));
+        assert!(windows("Linux-Sysmon/Operational", 1).serves(&wants("linux", "process_creation", "")));
+        assert!(!windows("Linux-Sysmon/Operational", 1).serves(&wants("windows", "process_creation", "")));
+        assert!(other("crowdstrike.fdr", "falcon.linux").serves(&wants("linux", "process_creation", "")));
         assert!(other("kv", "fortigate").serves(&wants("fortigate", "", "event")));
     }
 }

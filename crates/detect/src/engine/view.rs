@@ -120,8 +120,45 @@ const WEB: &[Alias] = &[
     ("c-useragent", "cs-user-agent"),
     ("dst_ip", "id.resp_h"),
     ("dst_port", "id.resp_p"),
+    ("c-ip", "httpRequest.clientIp"),
+    ("cs-method", "httpRequest.httpMethod"),
+    ("c-uri", "httpRequest.uri"),
+    ("cs-uri", "httpRequest.uri"),
+    ("cs-uri-stem", "httpRequest.uri"),
+    ("cs-uri-query", "httpRequest.args"),
+    ("sc-status", "responseCodeSent"),
+    ("c-ip", "ClientIP"),
+    ("cs-method", "ClientRequestMethod"),
+    ("c-uri", "ClientRequestURI"),
+    ("cs-uri", "ClientRequestURI"),
+    ("cs-uri-stem", "ClientRequestPath"),
+    ("cs-uri-query", "ClientRequestQuery"),
+    ("cs-host", "ClientRequestHost"),
+    ("cs-user-agent", "ClientRequestUserAgent"),
+    ("c-useragent", "ClientRequestUserAgent"),
+    ("cs-referer", "ClientRequestReferer"),
+    ("cs-referrer", "ClientRequestReferer"),
+    ("sc-status", "EdgeResponseStatus"),
+    ("cs-method", "event.requestmethod"),
+    ("c-uri", "event.url"),
+    ("cs-uri", "event.url"),
+    ("cs-host", "event.hostname"),
+    ("r-dns", "event.hostname"),
+    ("c-useragent", "event.useragent"),
+    ("cs-user-agent", "event.useragent"),
+    ("sc-status", "event.status"),
+];
+const FALCON: &[Alias] = &[
+    ("Image", "ImageFileName"),
+    ("Image", "event.ImageFileName"),
+    ("CommandLine", "event.CommandLine"),
+    ("User", "UserName"),
+    ("User", "event.UserName"),
+    ("ParentBaseFileName", "event.ParentBaseFileName"),
 ];
 const DNS: &[Alias] = &[
+    ("query", "domain"),
+    ("query", "event.req"),
     ("query", "dns.rrname"),
     ("query", "query_name"),
     ("QueryName", "query"),
@@ -340,6 +377,7 @@ pub(crate) fn aliases(source: &Source, event_id: Option<u32>) -> &'static [Alias
         (["security"], Some(4657)) => REGISTRY_4657,
         (["windefend"], _) => DEFENDER,
         (["okta"], _) => OKTA,
+        (["fdr"], _) => FALCON,
         (["gcp.audit" | "google_workspace.admin" | "google_workspace.login"], _) => GCP,
         (["activitylogs"], _) => AZURE_ACTIVITY,
         (["auditlogs"], _) => AZURE_AUDIT,
@@ -423,6 +461,9 @@ fn class<'p>(parsed: &'p Parsed<'_>) -> &'p str {
         "kubernetes.audit" => return "kubernetes",
         "m365.audit" => return "m365",
         "azure.activity" | "azure.audit" | "azure.risk" | "azure.signin" => return parsed.decoder,
+        "onelogin" => return "onelogin",
+        "zscaler" => return zscaler(text("sourcetype")),
+        "crowdstrike.fdr" => return falcon(native),
         "gcp.audit" => return google(text("protoPayload.serviceName")),
         "google.workspace" => return google(text("id.applicationName")),
         _ => {}
@@ -462,6 +503,28 @@ fn class<'p>(parsed: &'p Parsed<'_>) -> &'p str {
         "github"
     } else {
         ""
+    }
+}
+
+/// What a Nanolog feed tells of.
+fn zscaler(sourcetype: &str) -> &'static str {
+    match sourcetype.strip_prefix("zscalernss-").unwrap_or_default() {
+        feed if feed.starts_with("web") => "zscaler.web",
+        feed if feed.starts_with("dns") => "zscaler.dns",
+        feed if feed.starts_with("fw") => "zscaler.firewall",
+        _ => "zscaler.audit",
+    }
+}
+
+/// The start of a program that a Falcon sensor saw, by the system it runs on.
+fn falcon(native: &Map<'_>) -> &'static str {
+    let text = |names: &[&str]| names.iter().find_map(|name| native.path(name)?.as_str()).unwrap_or_default();
+    let started = text(&["event_simpleName", "fdr_event_type", "event.event_simpleName"]).ends_with("ProcessRollup2");
+    match text(&["event_platform", "event.event_platform"]) {
+        "Win" if started => "falcon.windows",
+        "Lin" if started => "falcon.linux",
+        "Mac" if started => "falcon.macos",
+        _ => "falcon",
     }
 }
 
