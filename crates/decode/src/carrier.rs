@@ -1,7 +1,7 @@
 //! Events that a shipper wrapped: the text or object inside is read as what it is, and the wrapping stays under `shipper`.
 //!
 //! Filebeat and Logstash put a line under `message`, Docker and Fluent Bit under `log`, GELF under `short_message`, the Splunk HTTP Event
-//! Collector text or object under `event`, OpenTelemetry under `body`, AWS what CloudTrail wrote under `CloudTrailEvent` or `@message`,
+//! Collector text or object under `event`, Elasticsearch an object under `_source`, OpenTelemetry under `body`, AWS what CloudTrail wrote under `CloudTrailEvent` or `@message`,
 //! EventBridge an object under `detail`, and Azure what a Kubernetes cluster wrote under `properties.log`.
 
 use std::borrow::Cow;
@@ -82,6 +82,9 @@ fn place(map: &Map<'_>) -> Option<usize> {
     }
     if let Some(detail) = at("detail").filter(|at| map.get("detail-type").is_some() && matches!(map.0[*at].1, Value::Map(_))) {
         return Some(detail);
+    }
+    if let Some(source) = at("_source").filter(|at| map.get("_index").is_some() && matches!(map.0[*at].1, Value::Map(_))) {
+        return Some(source);
     }
     let is_record =
         map.get("severityNumber").is_some() || map.get("timeUnixNano").is_some() || map.get("observedTimeUnixNano").is_some();

@@ -7,7 +7,7 @@
 use reeve_record::{Certainty, EventTime};
 
 use crate::family::{Family, moment};
-use crate::{Map, Value, services, time};
+use crate::{Map, Value, apple, services, time};
 
 // The decoders of this module.
 pub(crate) const KUBERNETES: &str = "kubernetes.audit";
@@ -47,6 +47,11 @@ const IS_ONEPASSWORD: u32 = 1 << 15;
 const IS_CROWDSTRIKE: u32 = 1 << 16;
 const IS_ZSCALER: u32 = 1 << 17;
 const IS_UMBRELLA: u32 = 1 << 18;
+const IS_ENDPOINT_SECURITY: u32 = 1 << 19;
+const IS_UNIFIED_LOG: u32 = 1 << 20;
+const IS_REPORT: u32 = 1 << 21;
+const IS_PRIVACY: u32 = 1 << 22;
+const IS_ELASTIC: u32 = 1 << 23;
 
 impl Marks {
     /// Notes a top-level name. Names that several families share are no marks, but `actor`, which four of them need.
@@ -81,6 +86,11 @@ impl Marks {
             "event_simpleName" | "fdr_event_type" | "metadata" => IS_CROWDSTRIKE,
             "sourcetype" => IS_ZSCALER,
             "internalIp" => IS_UMBRELLA,
+            "process" => IS_ENDPOINT_SECURITY,
+            "machTimestamp" | "eventMessage" => IS_UNIFIED_LOG,
+            "bug_type" | "procName" | "procPath" => IS_REPORT,
+            "timeStamp" => IS_PRIVACY,
+            "data_stream" | "agent" => IS_ELASTIC,
             _ => return,
         };
     }
@@ -93,7 +103,7 @@ pub(crate) fn tell<'a>(map: &Map<'a>, marks: Marks) -> Option<Family<'a>> {
 }
 
 /// The closer look that each mark asks for, in the order in which they are taken.
-const FAMILIES: [(u32, Look); 19] = [
+const FAMILIES: [(u32, Look); 24] = [
     (IS_KUBERNETES, kubernetes),
     (HAS_ACTOR, with_actor),
     (IS_GCP, gcp),
@@ -113,6 +123,11 @@ const FAMILIES: [(u32, Look); 19] = [
     (IS_CROWDSTRIKE, services::crowdstrike),
     (IS_ZSCALER, services::zscaler),
     (IS_UMBRELLA, services::umbrella),
+    (IS_ENDPOINT_SECURITY, apple::endpoint_security),
+    (IS_UNIFIED_LOG, apple::unified_log),
+    (IS_REPORT, apple::report),
+    (IS_PRIVACY, apple::privacy),
+    (IS_ELASTIC, apple::elastic),
 ];
 
 type Look = fn(&Map<'_>) -> Told;
@@ -249,6 +264,14 @@ fn calendar(map: &Map<'_>) -> Option<EventTime> {
 /// Whether an Azure diagnostic record only carries what another program wrote, as those of a Kubernetes cluster do.
 pub(crate) fn carried(map: &Map<'_>) -> bool {
     text(map, "category").starts_with("kube-") && text(map, "properties.log").trim_start().starts_with('{')
+}
+
+/// The list of hits in what Elasticsearch answers to a search, one of `hits`, `events` and `sequences`.
+pub(crate) fn hits(map: &Map<'_>) -> Option<&'static str> {
+    let inner = map.get("hits")?.as_map()?;
+    ["hits", "events", "sequences"].into_iter().find(
+        |name| matches!(inner.get(name), Some(Value::List(items)) if items.first().is_some_and(|item| item.as_map().is_some())),
+    )
 }
 
 /// The list of a bundle whose list has a name that others use for a part of one event: told by what stands beside it.

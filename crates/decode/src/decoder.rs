@@ -6,8 +6,9 @@ use reeve_record::EventTime;
 use crate::text::{self, Encoding};
 use crate::value::{Map, Value};
 use crate::{
-    Parsed, Problem, auditd, aws_text, carrier, cloud, delimited, evtx, family, fluent, form, haproxy, journald, json, kv, lines,
-    otlp, services, syslog, utmp, w3c, web, winxml, zeek,
+    Parsed, Problem, android, apple, artefact, asl, auditd, aws_text, bsm, carrier, cloud, delimited, evtx, family, fluent, form,
+    fsevents, haproxy, host_text, journald, json, kv, lines, otlp, services, split, syslog, tracev3, utmp, w3c, web, winxml,
+    zeek,
 };
 
 /// Every name [`Parsed::decoder`] may have.
@@ -70,6 +71,24 @@ pub const DECODERS: &[&str] = &[
     "csv",
     "utmp",
     "nfdump",
+    apple::ENDPOINT_SECURITY,
+    apple::UNIFIED_LOG,
+    apple::REPORT,
+    apple::PRIVACY,
+    apple::ELASTIC,
+    "santa",
+    "macos.syslog",
+    "macos.bsm",
+    "macos.asl",
+    "macos.fsevents",
+    "ios.sysdiagnose",
+    "android.logcat",
+    "android.tombstone",
+    host_text::CONTAINER,
+    host_text::SHELL,
+    "glog",
+    "teamviewer",
+    "artefact",
     "fluent",
     "otlp",
     "text",
@@ -151,6 +170,8 @@ pub struct Decoder {
     table: delimited::Table,
     header: Option<u64>,
     logins: utmp::Sessions,
+    unified: tracev3::Log,
+    artefact: Option<artefact::Kind>,
     audit: auditd::Joiner,
     lines: lines::Joiner,
 }
@@ -168,6 +189,8 @@ impl Decoder {
             table: delimited::Table::default(),
             header: None,
             logins: utmp::Sessions::default(),
+            unified: tracev3::Log::default(),
+            artefact: None,
             audit: auditd::Joiner::default(),
             lines: lines::Joiner::default(),
         }
@@ -176,7 +199,7 @@ impl Decoder {
     /// Reads one raw record. `key` comes back in [`Parsed::records`], `number` in [`Parsed::number`]; `received` settles times
     /// without a year. Calls `emit` for each event: none for a header line or a part of an event to come, many for a bundle.
     pub fn feed(&mut self, key: u64, number: u64, raw: &[u8], received: Timestamp, emit: &mut dyn FnMut(Parsed<'_>)) {
-        let goes_on = lines::goes_on(raw);
+        let goes_on = lines::goes_on(raw) || self.lines.wants(raw);
         if !goes_on {
             self.lines.flush(emit);
         }
@@ -244,11 +267,49 @@ impl Decoder {
             emit(record(problems).event("utmp", native, time));
             return true;
         }
-        false
+        self.of_phones_and_macs(&record, raw, emit)
+    }
+
+    /// The binary logs of macOS and iOS, and files that are known and no logs.
+    fn of_phones_and_macs<'r>(
+        &mut self,
+        record: &dyn Fn(Vec<Problem>) -> Record<'r>,
+        raw: &'r [u8],
+        emit: &mut dyn FnMut(Parsed<'_>),
+    ) -> bool {
+        let Record { key, number, .. } = record(Vec::new());
+        if let Some((native, time, problems)) = bsm::read(raw) {
+            emit(record(problems).event("macos.bsm", native, time));
+        } else if tracev3::is_chunk(raw) {
+            self.unified.feed(key, number, raw, emit);
+        } else if raw.starts_with(asl::MAGIC) {
+            asl::feed(key, number, raw, emit);
+        } else if fsevents::extent(raw).is_some_and(|len| raw.len() <= len) {
+            fsevents::feed(key, number, raw, emit);
+        } else if let Some((kind, problems)) = self.artefact(raw) {
+            let mut native = Map::new();
+            native.push("kind", kind.name);
+            native.push("size", Value::Int(raw.len() as i64));
+            emit(record(problems).event("artefact", native, None));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// The kind of file that a record starts, or that it is a further piece of.
+    fn artefact(&mut self, raw: &[u8]) -> Option<(artefact::Kind, Vec<Problem>)> {
+        let begun = artefact::Kind::told_by(raw);
+        let kind = begun.or(self.artefact.take())?;
+        self.artefact = (raw.len() == split::PIECE && !kind.is_whole()).then_some(kind);
+        Some((kind, begun.map(artefact::Kind::problem).into_iter().collect()))
     }
 
     /// A line as a row of a table, as the header of one, or as what it is by itself.
     fn text(&mut self, record: Record<'_>, text: &str, emit: &mut dyn FnMut(Parsed<'_>)) {
+        if let Some(found) = android::tombstone(text) {
+            return emit(record.told(found));
+        }
         match self.table.take(record, text.trim_end_matches(['\r', '\n']), emit) {
             delimited::Taken::Here => {}
             delimited::Taken::Row(header) => self.header = Some(header),
@@ -281,6 +342,9 @@ impl Decoder {
                 return record.plain(line, emit);
             }
             Some(b'#') => {
+                if let Some(found) = form::read(line, record.received) {
+                    return self.told(record, found, emit);
+                }
                 if zeek::Header::directive(&mut self.zeek, line) || w3c::Header::directive(&mut self.w3c, line) {
                     return;
                 }
@@ -310,7 +374,7 @@ impl Decoder {
             return;
         }
         if let Some(found) = form::read(line, record.received) {
-            return emit(record.told(found));
+            return self.told(record, found, emit);
         }
         if let Some(access) = web::access(line) {
             return emit(record.event("web.access", access.native, access.time));
@@ -318,6 +382,20 @@ impl Decoder {
         match syslog::read(line, record.received) {
             Some(message) => self.syslog(record, message, emit),
             None => self.other(record, line, emit),
+        }
+    }
+
+    /// A line told by its form: the event, the start of one that may go on, or what carries another.
+    fn told(&mut self, record: Record<'_>, found: form::Line<'_>, emit: &mut dyn FnMut(Parsed<'_>)) {
+        match found.decoder {
+            "ios.sysdiagnose" | "glog" | host_text::SHELL => self.lines.hold_told(record, found),
+            host_text::CONTAINER => {
+                let (native, time) = (found.native, found.time);
+                if let Some((record, native)) = carrier::read(record, native, time, Some(&mut self.audit), emit) {
+                    emit(record.event(host_text::CONTAINER, native, time));
+                }
+            }
+            _ => emit(record.told(found)),
         }
     }
 
@@ -549,6 +627,9 @@ fn bundle(map: &Map<'_>) -> Option<&'static str> {
         let Some(Value::List(items)) = map.get(name) else { return false };
         !items.is_empty() && items.iter().all(|item| item.as_map().is_some_and(|map| map.len() > 1))
     };
+    if let Some(found) = cloud::hits(map) {
+        return Some(found);
+    }
     let found = NAMES.into_iter().chain(cloud::bundle(map)).find(is_list)?;
     (found != "events" || !cloud::is_workspace(map)).then_some(found)
 }
@@ -700,6 +781,19 @@ mod tests {
     fn a_shipper_may_carry_any_of_these_lines() {
         let seen = read(&[r#"{"message":"CEF:0|V|P|1|7|n|5|src=192.0.2.1","host":"gate"}"#]);
         assert_eq!((seen[0].0.as_str(), seen[0].1.ends_with(r#""shipper":{"host":"gate"}}"#)), ("cef", true), "{:?}", seen[0]);
+    }
+
+    #[test]
+    fn pieces_of_a_known_file_belong_to_it() {
+        let mut decoder = Decoder::new(Hint::default());
+        let mut first = b"SQLite format 3\0".to_vec();
+        first.resize(split::PIECE, 7);
+        let mut seen = Vec::new();
+        for raw in [&first[..], &first[16..], b"a short end", b"a line after it"] {
+            decoder.feed(1, 1, raw, Timestamp::UNIX_EPOCH, &mut |parsed| seen.push((parsed.decoder, parsed.problems.len())));
+        }
+        // What is shorter than a piece ends the file.
+        assert_eq!(seen, [("artefact", 1), ("artefact", 0), ("text", 0), ("text", 0)]);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use memchr::memmem;
 use reeve_record::EventTime;
 
 use crate::time::stamp;
-use crate::{Map, Problem, Value, aws_text, cef, haproxy, leef, syslog};
+use crate::{Map, Problem, Value, android, apple_text, aws_text, cef, haproxy, host_text, leef, syslog};
 
 /// A line that is told by its own form, in whatever stream it stands.
 pub(crate) struct Line<'a> {
@@ -13,9 +13,15 @@ pub(crate) struct Line<'a> {
     pub(crate) problems: Vec<Problem>,
 }
 
-/// CEF and LEEF, alone or in a syslog message, the access and flow logs of AWS, and lines of HAProxy; `None` if it is none of these.
+/// CEF and LEEF, alone or in a syslog message, the access and flow logs of AWS, lines of HAProxy, of Apple's systems, of Android,
+/// and of programs on servers; `None` if it is none of these.
 pub(crate) fn read(line: &str, received: Timestamp) -> Option<Line<'_>> {
-    aws_text::read(line).or_else(|| haproxy::read(line)).or_else(|| marked(line, received))
+    aws_text::read(line)
+        .or_else(|| haproxy::read(line))
+        .or_else(|| marked(line, received))
+        .or_else(|| apple_text::read(line, received))
+        .or_else(|| android::read(line, received))
+        .or_else(|| host_text::read(line, received))
 }
 
 /// An event that starts with the name of its format; what syslog put before it is kept under `syslog`.

@@ -2,8 +2,15 @@
 //!
 //! [`read_path`] and [`read`] take files apart: containers, then raw records, then events. [`Decoder`] reads the raw records of one
 //! stream, wherever they come from. Content decides the decoder, never a name. This crate knows neither OCSF nor storage.
+mod android; // logcat and tombstones
+mod apple; // JSON of Apple's systems and of endpoint agents
+mod apple_text; // lines of macOS and iOS
+mod artefact; // files that are known and no logs
+mod asl; // stores of the Apple System Log
 mod auditd; // Linux audit records, joined into events
 mod aws_text; // load balancers, VPC flows and S3 accesses of AWS
+mod bsm; // audit trails of macOS and FreeBSD
+mod bytes; // numbers out of binary records
 mod carrier; // what shippers wrap
 mod cef; // ArcSight's Common Event Format
 mod cloud; // audit logs of clouds and services
@@ -14,7 +21,9 @@ mod evtx; // Windows event log chunks
 mod family; // which JSON family an object belongs to, and what follows from it
 mod fluent; // events of Fluent Forward
 mod form; // lines told by their own form, alone or in a syslog message
+mod fsevents; // changes to files as macOS notes them
 mod haproxy; // HAProxy's own formats
+mod host_text; // lines of containers, shells and programs on servers
 mod journald; // the journal's export format
 pub mod json; // the JSON scanner
 mod kinds; // the list of decoders for people
@@ -33,6 +42,7 @@ mod split; // a byte stream to raw records
 mod syslog; // RFC 3164, RFC 5424 and the formats of log files
 mod text; // bytes to text: encodings, NULs, invalid UTF-8
 pub mod time; // times as sources write them
+mod tracev3; // Apple's unified log
 mod utmp; // login records of Linux
 pub mod value;
 mod w3c; // logs with #Fields: IIS, CloudFront, firewalls, proxies

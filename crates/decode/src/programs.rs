@@ -11,9 +11,10 @@
 //! | systemd-logind | `session_new`, `session_removed` | `session` `user` |
 //! | useradd, groupadd, usermod, userdel … | `user_added`, `group_added`, `member_added`, `user_deleted`, `group_deleted` | `user` `group` `uid` `gid` `home` `shell` `from` |
 //! | dnsmasq | `query`, `reply`, `forwarded`, `cached` | `query` `query_type` `src_ip` `answer` `server` |
+//! | socketfilterfw | `firewall` | `app` `action` `protocol` `state` `in` `out` |
 //! | nginx, apache, httpd | `access` | those of `web.access` |
 
-use crate::{Map, Value, web};
+use crate::{Map, Value, apple_text, web};
 
 /// The fields of a message, if its program and form are known.
 pub(crate) fn parse<'a>(program: &str, message: &'a str) -> Option<Map<'a>> {
@@ -29,6 +30,7 @@ pub(crate) fn parse<'a>(program: &str, message: &'a str) -> Option<Map<'a>> {
         "systemd" => systemd(message),
         "systemd-logind" => logind(message),
         "useradd" | "adduser" | "groupadd" | "addgroup" | "usermod" | "userdel" | "groupdel" | "gpasswd" => account(message),
+        "socketfilterfw" => apple_text::firewall(message),
         "dnsmasq" | "dnsmasq-dhcp" => dnsmasq(message),
         "nginx" | "apache" | "apache2" | "httpd" | "access" => web::access(message).map(|access| {
             let mut fields = event("access");

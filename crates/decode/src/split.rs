@@ -5,7 +5,7 @@ use memchr::{memchr, memmem};
 
 use crate::json::{Extent, extent};
 use crate::text::{Encoding, byte_order_mark};
-use crate::{Problem, journald, utmp};
+use crate::{Problem, android, artefact, asl, bsm, fsevents, journald, tracev3, utmp};
 
 /// One raw record of a stream.
 #[derive(Debug)]
@@ -20,7 +20,8 @@ pub struct Piece<'a> {
     pub problem: Option<Problem>,
 }
 
-/// Cuts a byte stream into raw records: lines, JSON values, EVTX chunks, journal entries, login records, told apart by content.
+/// Cuts a byte stream into raw records: lines, JSON values, EVTX chunks, journal entries, login and audit records, chunks of Apple's logs,
+/// told apart by content.
 ///
 /// Memory stays near twice `record_max`: a longer record comes in several pieces, each with the problem `line_too_long`.
 pub struct Splitter<R> {
@@ -50,8 +51,33 @@ enum Mode {
     EvtxChunks,
     Journal,
     Logins,
+    /// Audit records of BSM, chunks of the unified log, pages of file system events: each says how long it is.
+    Framed(Framed),
+    Tombstones,
+    /// All of the file is one record.
+    Whole,
     Binary,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Framed {
+    Trail,
+    UnifiedLog,
+    FileEvents,
+}
+
+impl Framed {
+    fn extent(self, window: &[u8]) -> Option<usize> {
+        match self {
+            Self::Trail => bsm::extent(window),
+            Self::UnifiedLog => tracev3::extent(window),
+            Self::FileEvents => fsevents::extent(window),
+        }
+    }
+}
+
+/// Bytes of one piece of a file that is neither text nor a format read here.
+pub(crate) const PIECE: usize = 65_536;
 
 const FIRST_READ: usize = 256 << 10;
 const EVTX_HEADER: usize = 4096;
@@ -124,9 +150,12 @@ impl<R: Read> Splitter<R> {
                 }
                 Mode::Journal => return Some(self.cut_entry()),
                 Mode::Logins => return Some(self.cut_login()),
+                Mode::Framed(kind) => return Some(self.cut_framed(kind)),
+                Mode::Tombstones => return Some(self.cut_tombstone()),
+                Mode::Whole => return Some(self.cut_whole()),
                 Mode::Binary => {
-                    self.want(EVTX_CHUNK);
-                    let len = self.window().len().min(EVTX_CHUNK);
+                    self.want(PIECE);
+                    let len = self.window().len().min(PIECE);
                     return Some((len, len, None));
                 }
             }
@@ -154,6 +183,8 @@ impl<R: Read> Splitter<R> {
             self.mode = Mode::Journal;
         } else if utmp::is_file(head) {
             self.mode = Mode::Logins;
+        } else if let Some(mode) = of_phones_and_macs(head) {
+            self.mode = mode;
         } else if let Some(len) = array_start(&head[blank..]) {
             self.consume(blank + len);
             self.mode = Mode::Array;
@@ -327,6 +358,42 @@ impl<R: Read> Splitter<R> {
         (len, len, problem)
     }
 
+    /// A record that says how long it is. Where one does not, nothing behind it can be found.
+    fn cut_framed(&mut self, kind: Framed) -> (usize, usize, Option<Problem>) {
+        self.want(EVTX_HEADER);
+        let Some(len) = kind.extent(self.window()).filter(|len| (1..=self.record_max).contains(len)) else {
+            self.mode = Mode::Binary;
+            let len = self.window().len().min(PIECE);
+            return (len, len, None);
+        };
+        self.want(len);
+        let have = self.window().len().min(len);
+        // What fills a last chunk up to eight bytes may not have been written.
+        let problem = (have + 7 < len).then(|| Problem {
+            code: "record_truncated",
+            offset: self.offset,
+            detail: Cow::Owned(format!("the file ends after {have} of the record's {len} bytes")),
+        });
+        (have, have, problem)
+    }
+
+    fn cut_tombstone(&mut self) -> (usize, usize, Option<Problem>) {
+        loop {
+            match android::tombstone_extent(self.window()) {
+                Some(len) => return (len, len, None),
+                None if self.window().len() < self.record_max && self.fill() => {}
+                None => return self.cut_whole(),
+            }
+        }
+    }
+
+    fn cut_whole(&mut self) -> (usize, usize, Option<Problem>) {
+        self.want(self.record_max);
+        let len = self.window().len().min(self.record_max);
+        let problem = (len == self.record_max && !self.ended).then(|| self.too_long());
+        (len, len, problem)
+    }
+
     fn too_long(&self) -> Problem {
         let detail = Cow::Owned(format!("longer than {} bytes; kept in several records", self.record_max));
         Problem { code: "line_too_long", offset: self.offset, detail }
@@ -372,6 +439,27 @@ impl<R: Read> Splitter<R> {
             return !self.ended;
         }
     }
+}
+
+/// How a file of macOS, iOS or Android is cut, by how it starts; `None` if it is none of these.
+fn of_phones_and_macs(head: &[u8]) -> Option<Mode> {
+    if bsm::is_file(head) {
+        return Some(Mode::Framed(Framed::Trail));
+    }
+    if tracev3::is_file(head) {
+        return Some(Mode::Framed(Framed::UnifiedLog));
+    }
+    if fsevents::extent(head).is_some() {
+        return Some(Mode::Framed(Framed::FileEvents));
+    }
+    if head.starts_with(android::TOMBSTONE) {
+        return Some(Mode::Tombstones);
+    }
+    let kind = artefact::Kind::told_by(head);
+    if head.starts_with(asl::MAGIC) || kind.is_some_and(artefact::Kind::is_whole) {
+        return Some(Mode::Whole);
+    }
+    kind.map(|_| Mode::Binary)
 }
 
 /// The length of what opens a list of objects: `[`, or a wrapper such as CloudTrail's `{"Records":[`.

@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use reeve_record::EventTime;
 
 use crate::time::{month_stamp, stamp};
-use crate::{Map, Value, programs};
+use crate::{Map, Value, apple_text, programs};
 
 /// A syslog message taken apart.
 pub(crate) struct Message<'a> {
@@ -143,13 +143,19 @@ fn legacy(pri: Option<u8>, rest: &str, received: Timestamp) -> Option<Message<'_
         let (app_name, procid, body) = tag(rest).unwrap_or(("", "", rest));
         return Some(assemble(start(pri), None, "", "", app_name, procid, body));
     };
+    let stamped = found.time;
     let (timestamp, after) = rest.split_at(found.len);
     if after.strip_prefix(':').is_some_and(|after| after.starts_with(' ')) {
         // `Mon dd hh:mm:ss: message`: no host, no program.
         return Some(assemble(start(pri), Some(found.time), timestamp, "", "", "", after[1..].trim_start_matches(' ')));
     }
     let after = after.strip_prefix(' ')?.trim_start_matches(' ');
-    if after.starts_with("last message repeated ") {
+    if let Some(found) = apple_text::leveled(after) {
+        let mut native = start(pri);
+        native.0.extend(apple_text::native(timestamp, &found).0);
+        return Some(finish("macos.syslog", native, Some(stamped), found.hostname, found.program, found.message));
+    }
+    if after.starts_with("last message repeated ") || after.starts_with("--- last message repeated ") {
         return Some(assemble(start(pri), Some(found.time), timestamp, "", "", "", after));
     }
     let (hostname, message) = after.split_once(' ').unwrap_or((after, ""));

@@ -79,6 +79,19 @@ pub fn month_stamp(text: &str, received: Timestamp) -> Option<Stamp> {
     Some(Stamp { time, len: at })
 }
 
+/// `MM-dd hh:mm:ss` with an optional fraction at the start of a text, with the year that puts it nearest before `received`.
+pub fn day_stamp(text: &str, received: Timestamp) -> Option<Stamp> {
+    let bytes = text.as_bytes();
+    let (month, day) = (number(bytes, 0, 2)?, number(bytes, 3, 2)?);
+    if bytes.get(2) != Some(&b'-') || bytes.get(5) != Some(&b' ') {
+        return None;
+    }
+    let (seconds, mut at) = clock(bytes, 6)?;
+    let nanos = fraction(bytes, &mut at);
+    let moment = |year: i64| Timestamp::new(days(year, month, day)? * 86_400 + seconds, nanos).ok();
+    Some(Stamp { time: EventTime { at: nearest_before(moment, received)?, certainty: Certainty::YearInferred }, len: at })
+}
+
 /// The latest year in which `moment` exists and is at most a day after `received`; eight years reach over a missing leap day.
 fn nearest_before(moment: impl Fn(i64) -> Option<Timestamp>, received: Timestamp) -> Option<Timestamp> {
     let latest = received.as_second() + 86_400;

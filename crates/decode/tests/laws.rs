@@ -69,6 +69,10 @@ proptest! {
             "Mar  2 08:00:00 h sysmon: <Event><System><EventID>1<", "{\"webaclId\":1,\"httpRequest\":{", "{\"sourcetype\":\"zscalernss-web\",\"event\":{",
             "{\"protoPayload\":{\"methodName\":\"x\",\"serviceData\":{\"policyDelta\":{\"bindingDeltas\":[{},{}",
             "http 2026-11-20T10:00:00Z app/x 192.0.2.1:1 ", "2026-11-20T10:00:00Z web 192.0.2.1:1 - \"",
+            "[2026-11-20T10:00:00Z] I santad: action=", "2026-11-20 10:00:00.123456+0100 0x1 Default 0x0 1 0 ",
+            "2026-11-20 10:00:00.123 Df a[", "Nov 20 10:00:00 mac a[1] <", "Fri Nov 20 10:00:00 2026 [1] <", "11-20 10:00:00.123 1 ",
+            "--------- ", "{\"event_type\":9,\"process\":{},\"event\":{", "{\"hits\":{\"hits\":[{\"_index\":\"x\",\"_source\":",
+            "*** *** *** *** *** *** *** *** *** *** *** *** *** *** *** ***\n",
         ]),
         rest in "\\PC{0,60}",
     ) {

@@ -138,3 +138,34 @@ fn looking_for_rare_texts_first_loses_no_match() {
     assert!(compare.compared > 10_000);
     assert!(compare.differing.is_empty(), "{:#?}", compare.differing);
 }
+
+/// Names of the rules that fired, with how often.
+struct Fired<'e> {
+    engine: &'e Engine,
+    scratch: Scratch,
+    rules: BTreeMap<String, u64>,
+}
+
+impl Sink for Fired<'_> {
+    fn event(&mut self, _: &str, parsed: Parsed<'_>) {
+        let rules = &mut self.rules;
+        self.engine.evaluate(&parsed, &mut self.scratch, &mut |found| *rules.entry(found.rule.title.clone()).or_default() += 1);
+    }
+}
+
+/// Attacks on macOS as Elastic's agent recorded them, against the rules for macOS and no others.
+#[test]
+fn rules_for_macos_fire_on_recorded_attacks() {
+    let Some(data) = shared_data().filter(|data| data.join("macos/attack-dataset").is_dir()) else {
+        eprintln!("skipped: no shared data");
+        return;
+    };
+    let (rules, _) = RuleSet::load(&[data.join("sigma/sigmahq-rules.tar.zst")]);
+    let engine = Engine::new(&rules);
+    let mut fired = Fired { engine: &engine, scratch: Scratch::new(), rules: BTreeMap::new() };
+    read_path(&data.join("macos/attack-dataset"), &Limits::default(), &mut fired);
+    eprintln!("{:#?}", fired.rules);
+    for title in ["Scheduled Cron Task/Job - MacOs", "Root Account Enable Via Dsenableroot"] {
+        assert!(fired.rules.contains_key(title), "`{title}` did not fire");
+    }
+}

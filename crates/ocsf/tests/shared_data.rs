@@ -86,6 +86,11 @@ fn linux_is_valid() {
 }
 
 #[test]
+fn macs_and_phones_are_valid() {
+    check(&["macos", "mobile"]);
+}
+
+#[test]
 fn windows_is_valid() {
     check(&["windows/evtx-attack", "windows/plaso"]);
 }

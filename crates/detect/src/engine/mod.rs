@@ -5,6 +5,7 @@
 //! about them.
 pub(crate) mod correlate;
 mod explain;
+mod mac;
 mod slots;
 pub(crate) mod source;
 mod verify;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use reeve_decode::{Head, Map, Parsed, Value};
 
 use super::{
+    mac,
     slots::Slots,
     source::{self, Source},
 };
@@ -370,12 +371,38 @@ const FLOW: &[Alias] = &[
     ("dst_port", "dstPort"),
 ];
 
+// Elastic's names for what agents on endpoints see.
+const ENDPOINT: &[Alias] = &[
+    ("Image", "process.executable"),
+    ("CommandLine", "process.command_line"),
+    ("OriginalFileName", "process.pe.original_file_name"),
+    ("CurrentDirectory", "process.working_directory"),
+    ("ProcessId", "process.pid"),
+    ("ProcessGuid", "process.entity_id"),
+    ("ParentImage", "process.parent.executable"),
+    ("ParentCommandLine", "process.parent.command_line"),
+    ("ParentProcessId", "process.parent.pid"),
+    ("User", "user.name"),
+    ("TargetFilename", "file.path"),
+    ("SourceFilename", "file.Ext.original.path"),
+    ("ImageLoaded", "dll.path"),
+    ("DestinationIp", "destination.ip"),
+    ("DestinationPort", "destination.port"),
+    ("SourceIp", "source.ip"),
+    ("SourcePort", "source.port"),
+    ("QueryName", "dns.question.name"),
+    ("Hashes", "process.hash.sha256"),
+    ("md5", "process.hash.md5"),
+    ("sha256", "process.hash.sha256"),
+];
+
 /// The aliases of a source's events.
 pub(crate) fn aliases(source: &Source, event_id: Option<u32>) -> &'static [Alias] {
     match (source.services, event_id) {
         (["security"], Some(4688)) => PROCESS_4688,
         (["security"], Some(4657)) => REGISTRY_4657,
         (["windefend"], _) => DEFENDER,
+        (["endpoint"], _) => ENDPOINT,
         (["okta"], _) => OKTA,
         (["fdr"], _) => FALCON,
         (["gcp.audit" | "google_workspace.admin" | "google_workspace.login"], _) => GCP,
@@ -466,6 +493,9 @@ fn class<'p>(parsed: &'p Parsed<'_>) -> &'p str {
         "crowdstrike.fdr" => return falcon(native),
         "gcp.audit" => return google(text("protoPayload.serviceName")),
         "google.workspace" => return google(text("id.applicationName")),
+        "macos.es" => return mac::endpoint_security(parsed),
+        "santa" => return mac::santa(parsed),
+        "elastic.endpoint" => return mac::elastic(parsed),
         _ => {}
     }
     let has = |name: &str| native.get(name).is_some();
@@ -762,6 +792,10 @@ fn document(parsed: &Parsed<'_>, wanted: &Wanted, slots: &mut Slots) {
         && let Some(value) = parsed.native.path("operationName.value").and_then(Value::as_str)
     {
         put(slots, wanted, "operationName", value);
+    }
+    // Before the rest, in which some of these names stand for whole objects.
+    if matches!(parsed.decoder, "macos.es" | "santa" | "elastic.endpoint") {
+        mac::fields(parsed, &mut |name, text| put(slots, wanted, name, text));
     }
     map_fields(&parsed.native, wanted, slots);
     if let Some(inner) = parsed.native.get("parsed").and_then(Value::as_map) {

@@ -57,6 +57,13 @@ const FILES: &[(&str, &str)] = &[
     ("umbrella.toml", include_str!("../../mappings/umbrella.toml")),
     ("zscaler.toml", include_str!("../../mappings/zscaler.toml")),
     ("osquery.toml", include_str!("../../mappings/osquery.toml")),
+    ("macos_es.toml", include_str!("../../mappings/macos_es.toml")),
+    ("elastic_endpoint.toml", include_str!("../../mappings/elastic_endpoint.toml")),
+    ("santa.toml", include_str!("../../mappings/santa.toml")),
+    ("apple.toml", include_str!("../../mappings/apple.toml")),
+    ("bsm.toml", include_str!("../../mappings/bsm.toml")),
+    ("android.toml", include_str!("../../mappings/android.toml")),
+    ("host_text.toml", include_str!("../../mappings/host_text.toml")),
     ("nfdump.toml", include_str!("../../mappings/nfdump.toml")),
     ("other.toml", include_str!("../../mappings/other.toml")),
 ];
