@@ -1,7 +1,8 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`, `torture`, `fuzz`, `console`, `openapi`.
+//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`, `torture`, `fidelity`, `fuzz`, `console`, `openapi`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a build command talks to the person at the terminal")]
 mod bench;
 mod demo;
+mod fidelity;
 mod fuzz;
 mod lanes;
 mod meter;
@@ -26,6 +27,8 @@ cargo xtask COMMAND
   torture --ci | --full    injuries that nothing acknowledged may be lost to: kills, simulated machines, every failing call, flipped bits, attacks;
                            --ci takes minutes, --full hours; both print a table in Markdown
   torture PART [N]         one part N times: kill, server, power, sim, syscalls, flips, sectors, full-disk, attacks
+  fidelity [--dev]         what vendors and other programs say is in their logs against what Reeve says, field by field, over ../shared/data;
+                           a table, and docs/reference/fidelity.md; --with PROGRAM, --only PAIR, --show N examples of each difference
   fuzz [TARGET…]           the fuzz targets, --seconds N each (60), with the ordinary compiler; --with-lake builds the query engine too
   console                  build the console, with the verifier that its badges run in the browser
   openapi                  write console/openapi.json from the server's own description
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Some("check") => test::check(),
         Some("bench") => bench::bench(&flags),
         Some("torture") => torture::torture(&flags),
+        Some("fidelity") => fidelity::fidelity(&flags),
         Some("fuzz") => fuzz::fuzz(&flags),
         Some("console") => test::console(),
         Some("openapi") => test::openapi(),
