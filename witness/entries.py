@@ -8,7 +8,8 @@ TRANSPORTS = {"file": (1, b"B"), "syslog_udp": (2, b"C"), "syslog_tcp": (3, b"C"
               "elastic_bulk": (5, b"B"), "watch": (6, b"B"), "internal": (7, b"A"), "delivery": (8, b"A"),
               "syslog_tls": (9, b"B"), "relp": (10, b"B"), "splunk_hec": (11, b"B"), "gelf_udp": (12, b"C"),
               "gelf_tcp": (13, b"C"), "gelf_http": (14, b"B"), "fluent_forward": (15, b"B"), "otlp_http": (16, b"B"),
-              "journal_upload": (17, b"B"), "otlp_grpc": (18, b"B")}
+              "journal_upload": (17, b"B"), "otlp_grpc": (18, b"B"), "netflow_udp": (19, b"C"),
+              "sflow_udp": (20, b"C")}
 STATEMENT = form(f"reeve-batch/v1\norigin ([^\n]*)\nsegment {N}\nepoch {N}\nrecords {N}\nraw_bytes {N}\nreceived {T} {T}\nsealed {T}\n"
                  f"root {H}\nprevious {H}\nsalts {H}\nfile {N} {H}\nmap {N} {H}\n((?:lost {N} {N}\n)*)")
 EPOCH = form(f"(reeve-epoch/v1\norigin ([^\n]*)\nepoch {N}\nbegins {T}\nends {T}\nkey {H}\nseal (?:none|{N} {H} {T})\n)"

@@ -46,6 +46,10 @@ pub enum Transport {
     JournalUpload = 17,
     /// OpenTelemetry logs over gRPC.
     OtlpGrpc = 18,
+    /// NetFlow or IPFIX in UDP datagrams.
+    NetflowUdp = 19,
+    /// sFlow in UDP datagrams.
+    SflowUdp = 20,
 }
 
 /// How well the way in protects a record before Reeve has it.
@@ -63,7 +67,7 @@ pub enum Grade {
 
 impl Transport {
     /// Every transport, in the order of its number.
-    pub const ALL: [Transport; 18] = [
+    pub const ALL: [Transport; 20] = [
         Transport::File,
         Transport::SyslogUdp,
         Transport::SyslogTcp,
@@ -82,6 +86,8 @@ impl Transport {
         Transport::OtlpHttp,
         Transport::JournalUpload,
         Transport::OtlpGrpc,
+        Transport::NetflowUdp,
+        Transport::SflowUdp,
     ];
 
     /// The number that stands for it in leaves and files.
@@ -115,6 +121,8 @@ impl Transport {
             Transport::OtlpHttp => "otlp_http",
             Transport::JournalUpload => "journal_upload",
             Transport::OtlpGrpc => "otlp_grpc",
+            Transport::NetflowUdp => "netflow_udp",
+            Transport::SflowUdp => "sflow_udp",
         }
     }
 
@@ -123,6 +131,7 @@ impl Transport {
         match self {
             Transport::Internal | Transport::Delivery => Grade::A,
             Transport::SyslogUdp | Transport::SyslogTcp | Transport::GelfUdp | Transport::GelfTcp => Grade::C,
+            Transport::NetflowUdp | Transport::SflowUdp => Grade::C,
             Transport::File | Transport::Watch | Transport::Http | Transport::ElasticBulk | Transport::JournalUpload => Grade::B,
             Transport::SyslogTls | Transport::Relp | Transport::FluentForward => Grade::B,
             Transport::SplunkHec | Transport::GelfHttp | Transport::OtlpHttp | Transport::OtlpGrpc => Grade::B,
@@ -183,7 +192,7 @@ mod tests {
             assert_eq!(serde_name(transport), transport.name());
         }
         assert_eq!(Transport::from_code(0), None);
-        assert_eq!(Transport::from_code(19), None);
+        assert_eq!(Transport::from_code(21), None);
         assert!("telegraph".parse::<Transport>().unwrap_err().to_string().contains("`telegraph`"));
     }
 

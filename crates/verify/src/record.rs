@@ -8,8 +8,8 @@ use crate::{Hash, bytes::Bytes, text};
 const TRANSPORTS: [&[(&str, u8)]; 4] = [
     &[("file", b'B'), ("syslog_udp", b'C'), ("syslog_tcp", b'C'), ("http", b'B'), ("elastic_bulk", b'B')],
     &[("watch", b'B'), ("internal", b'A'), ("delivery", b'A'), ("syslog_tls", b'B'), ("relp", b'B')],
-    &[("splunk_hec", b'B'), ("gelf_udp", b'C'), ("gelf_tcp", b'C'), ("gelf_http", b'B')],
-    &[("fluent_forward", b'B'), ("otlp_http", b'B'), ("journal_upload", b'B'), ("otlp_grpc", b'B')],
+    &[("splunk_hec", b'B'), ("gelf_udp", b'C'), ("gelf_tcp", b'C'), ("gelf_http", b'B'), ("fluent_forward", b'B')],
+    &[("otlp_http", b'B'), ("journal_upload", b'B'), ("otlp_grpc", b'B'), ("netflow_udp", b'C'), ("sflow_udp", b'C')],
 ];
 
 /// Gives the salts of one segment.
@@ -59,7 +59,7 @@ pub(crate) struct Leaf<'a> {
     pub certainty: u8,
     /// Time the source claims, microseconds since 1970; 0 if none.
     pub claimed_at: i64,
-    /// 1 to 17.
+    /// 1 to 20.
     pub transport: u8,
     /// Length of the raw bytes.
     pub raw_length: u64,
