@@ -16,6 +16,7 @@ const SEEDS: &[(&str, &str)] = &[
     ("decode_stream", "decode"),
     ("decode_record", "decode"),
     ("decode_json", "decode"),
+    ("decode_flows", "decode/flows"),
     ("source_framing", "source/framing"),
     ("source_protocols", "source/hostile"),
     ("lake_query", "lake/search"),

@@ -1,4 +1,4 @@
-//! Events per second and core of each decoder, over input made here: `cargo run --release -p reeve-decode --example decode_rate [FILE]`.
+//! Events per second and core of decoders, over input made here: `cargo run --release -p reeve-decode --example decode_rate [FILE]`.
 //!
 //! With a file, that file is read whole into memory first and its rate printed instead. Rates are per second of CPU time where the
 //! system tells it (Linux), so that a busy machine does not blur them.
@@ -25,8 +25,44 @@ fn main() {
         ("auditd", audit()),
     ];
     for (name, lines) in cases {
-        lines_rate(name, &lines);
+        rate(name, &lines.into_iter().map(String::into_bytes).collect::<Vec<_>>());
     }
+    rate("netflow 5", &[five()]);
+    rate("netflow 9", &nine());
+    rate("sflow", &[sflow()]);
+}
+
+/// Thirty flows, as many as fit.
+fn five() -> Vec<u8> {
+    let flow = "0a1e0207c633640900000000000300040000000c0000232800015f90000184acc3cb01bb001b0600fbf0fbff18180000";
+    let head = format!("0005001e000186a0695b808c1dcd65000000002900034064{}", flow.repeat(30));
+    hex::decode(head).unwrap()
+}
+
+/// Twenty datagrams of 24 flows with 18 fields, the first with their template too.
+fn nine() -> Vec<Vec<u8>> {
+    let fields = [(8, 4), (12, 4), (15, 4), (10, 4), (14, 4), (2, 4), (1, 4), (22, 4), (21, 4), (7, 2), (11, 2), (6, 1), (4, 1)];
+    let more: [(u16, u16); 5] = [(5, 1), (16, 4), (17, 4), (9, 1), (61, 1)];
+    let fields: Vec<(u16, u16)> = fields.into_iter().chain(more).collect();
+    let set = |id: u16, body: &[u8]| [&id.to_be_bytes()[..], &(body.len() as u16 + 4).to_be_bytes(), body].concat();
+    let numbers = [256, fields.len() as u16].into_iter().chain(fields.iter().flat_map(|(element, length)| [*element, *length]));
+    let template = set(0, &numbers.flat_map(u16::to_be_bytes).collect::<Vec<u8>>());
+    let flow: Vec<u8> = (0..fields.iter().map(|(_, length)| *length as u8).sum()).collect();
+    let head = hex::decode("00090018000186a0695b808c0000002900000005").unwrap();
+    let datagram = |template: &[u8]| [&head[..], template, &set(256, &flow.repeat(24))].concat();
+    std::iter::once(datagram(&template)).chain(std::iter::repeat_n(datagram(&[]), 19)).collect()
+}
+
+/// Seven samples of packets, 128 bytes of each.
+fn sflow() -> Vec<u8> {
+    let words = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
+    let frame = "02000000000102000000000281000007080045000400000040004006 0000c0000207c6336409c3ce01bb00000000000000005010"
+        .replace(' ', "");
+    let mut frame = hex::decode(frame).unwrap();
+    frame.resize(128, b'x');
+    let header = [&words(&[1, 144, 1, 1042, 4, 128])[..], &frame].concat();
+    let sample = [&words(&[1, 32 + header.len() as u32, 21, 3, 512, 9000, 2, 11, 12, 1])[..], &header].concat();
+    [&words(&[5, 1, 0xC000_0201, 0, 40, 100_000, 7])[..], &sample.repeat(7)].concat()
 }
 
 fn audit() -> Vec<String> {
@@ -42,7 +78,9 @@ fn audit() -> Vec<String> {
     .into()
 }
 
-fn lines_rate(name: &str, lines: &[String]) {
+/// The rate of records that the decoder whose name `name` begins with reads.
+fn rate(name: &str, lines: &[Vec<u8>]) {
+    let wanted = name.split(' ').next().unwrap();
     let received = "2024-05-01T12:30:01Z".parse().unwrap();
     let mut decoder = Decoder::new(Hint::default());
     let (mut events, mut records, mut bytes, mut fields) = (0u64, 0u64, 0u64, 0usize);
@@ -52,8 +90,8 @@ fn lines_rate(name: &str, lines: &[String]) {
             for line in lines {
                 records += 1;
                 bytes += line.len() as u64;
-                decoder.feed(records, records, line.as_bytes(), received, &mut |parsed: Parsed<'_>| {
-                    assert!(parsed.decoder == name, "read as {}", parsed.decoder);
+                decoder.feed(records, records, line, received, &mut |parsed: Parsed<'_>| {
+                    assert!(parsed.decoder == wanted, "read as {}", parsed.decoder);
                     events += 1;
                     fields += parsed.native.len();
                 });

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use reeve_record::EventTime;
@@ -6,9 +7,9 @@ use reeve_record::EventTime;
 use crate::text::{self, Encoding};
 use crate::value::{Map, Value};
 use crate::{
-    Parsed, Problem, android, apple, artefact, asl, auditd, aws_text, bsm, carrier, cloud, delimited, evtx, family, fluent, form,
-    fsevents, haproxy, host_text, journald, json, kv, lines, otlp, services, split, syslog, tracev3, utmp, w3c, web, winxml,
-    zeek,
+    Parsed, Problem, android, apple, artefact, asl, auditd, aws_text, bsm, carrier, cloud, delimited, evtx, family, flows,
+    fluent, form, fsevents, haproxy, host_text, journald, json, kv, lines, netflow, otlp, services, sflow, split, syslog,
+    tracev3, utmp, w3c, web, winxml, zeek,
 };
 
 /// Every name [`Parsed::decoder`] may have.
@@ -89,6 +90,8 @@ pub const DECODERS: &[&str] = &[
     "glog",
     "teamviewer",
     "artefact",
+    "netflow",
+    "sflow",
     "fluent",
     "otlp",
     "text",
@@ -154,11 +157,21 @@ pub struct Hint {
     /// Also read the records that an EVTX chunk no longer counts but still holds in its unused space, named `evtx.recovered`.
     /// In damaged chunks they are read in any case.
     pub recover_deleted: bool,
+    /// The router that sends flows: what it sends does not name it.
+    pub exporter: Option<IpAddr>,
+}
+
+impl Hint {
+    /// What a source's name says: that of a flow listener names the exporter, as in `netflow/192.0.2.1`.
+    pub fn of_source(source: &str) -> Self {
+        let exporter = source.strip_prefix("netflow/").or_else(|| source.strip_prefix("sflow/"));
+        Self { exporter: exporter.and_then(|address| address.parse().ok()), ..Self::default() }
+    }
 }
 
 /// Reads the raw records of one source's stream, in order, into events.
 ///
-/// It holds what joins records: auditd events in the making, a line of text that may go on, header lines, the text encoding.
+/// It holds what joins records: auditd events in the making, a line of text that may go on, header lines, templates of flows, the text encoding.
 /// Memory is bounded.
 pub struct Decoder {
     hint: Hint,
@@ -174,6 +187,9 @@ pub struct Decoder {
     artefact: Option<artefact::Kind>,
     audit: auditd::Joiner,
     lines: lines::Joiner,
+    exporter: flows::Exporter,
+    /// [`Parsed::number`] of the record fed last.
+    number: u64,
 }
 
 impl Decoder {
@@ -193,12 +209,18 @@ impl Decoder {
             artefact: None,
             audit: auditd::Joiner::default(),
             lines: lines::Joiner::default(),
+            exporter: flows::Exporter::default(),
+            number: 0,
         }
     }
 
     /// Reads one raw record. `key` comes back in [`Parsed::records`], `number` in [`Parsed::number`]; `received` settles times
     /// without a year. Calls `emit` for each event: none for a header line or a part of an event to come, many for a bundle.
     pub fn feed(&mut self, key: u64, number: u64, raw: &[u8], received: Timestamp, emit: &mut dyn FnMut(Parsed<'_>)) {
+        // Records were left out: nothing is missing between the datagrams around them.
+        if std::mem::replace(&mut self.number, number).checked_add(1) != Some(number) {
+            self.exporter.sequences.forget();
+        }
         let goes_on = lines::goes_on(raw) || self.lines.wants(raw);
         if !goes_on {
             self.lines.flush(emit);
@@ -249,6 +271,13 @@ impl Decoder {
         self.header.take()
     }
 
+    /// Keys of the records that taught the templates of flows it knows, ascending, 64 at most; `None` if they are those it said before.
+    ///
+    /// A decoder made anew in the middle of the stream reads on as this one would if it is fed these records first.
+    pub fn taught_by(&mut self) -> Option<Vec<u64>> {
+        self.exporter.templates.taught_by()
+    }
+
     /// Reads what comes packed, by the form of all its bytes; false if it is something else.
     fn binary(&mut self, key: u64, number: u64, raw: &[u8], received: Timestamp, emit: &mut dyn FnMut(Parsed<'_>)) -> bool {
         let record = |problems| Record { key, number, raw, received, problems };
@@ -265,6 +294,14 @@ impl Decoder {
         if let Some((mut native, time, problems)) = utmp::read(raw) {
             self.logins.follow(&mut native);
             emit(record(problems).event("utmp", native, time));
+            return true;
+        }
+        if netflow::may_be(raw) {
+            netflow::read(&mut self.exporter, record(Vec::new()), self.hint.exporter, emit);
+            return true;
+        }
+        if sflow::may_be(raw) {
+            sflow::read(&mut self.exporter.sequences, record(Vec::new()), emit);
             return true;
         }
         self.of_phones_and_macs(&record, raw, emit)

@@ -19,6 +19,7 @@ mod decoder; // one stream of raw records to events
 mod delimited; // comma separated values under a header line
 mod evtx; // Windows event log chunks
 mod family; // which JSON family an object belongs to, and what follows from it
+pub mod flows; // exporters of flows by their datagrams
 mod fluent; // events of Fluent Forward
 mod form; // lines told by their own form, alone or in a syslog message
 mod fsevents; // changes to files as macOS notes them
@@ -31,13 +32,18 @@ mod kv; // lines of key=value pairs
 mod leef; // QRadar's Log Event Extended Format
 mod lines; // lines of text that go on over several records
 pub mod msgpack; // MessagePack values
+mod netflow; // NetFlow version 5 and 9, IPFIX
+mod octets; // numbers off the front of bytes
 mod otlp; // OpenTelemetry log records
+mod packet; // heads of sampled packets
 mod parsed;
 mod programs; // what well-known programs write into a syslog message
 pub mod protobuf; // fields of protobuf messages
 mod read; // files and folders
 mod rowtime; // the time of a row by the names of its columns
+mod sequence; // what the numbers on datagrams say is missing
 mod services; // logs of security and office services
+mod sflow; // sFlow version 5
 mod split; // a byte stream to raw records
 mod syslog; // RFC 3164, RFC 5424 and the formats of log files
 mod text; // bytes to text: encodings, NULs, invalid UTF-8

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reeve_decode::{Limits, Parsed, Problem, Sink, read_path};
+use reeve_decode::{Decoder, Hint, Limits, Parsed, Problem, Sink, read_path};
 use reeve_ocsf::{Source, class, map, to_json, validate};
 
 /// Events of one kind that are validated; the rest is only mapped and counted.
@@ -68,16 +68,23 @@ fn check(folders: &[&str]) {
         }
         read_path(&path, &Limits::default(), &mut judge);
     }
-    for (decoder, (events, mapped)) in &judge.per_decoder {
-        println!("{decoder}: {events} events, {mapped} in a class of their own");
-        for ((_, uid), count) in judge.per_class.iter().filter(|((name, _), _)| name == decoder) {
-            println!("    {count:>7}  {uid} {}", class(*uid).map_or("?", |class| class.caption));
+    judge.say();
+}
+
+impl Judge {
+    /// Prints what came out.
+    fn say(&self) {
+        for (decoder, (events, mapped)) in &self.per_decoder {
+            println!("{decoder}: {events} events, {mapped} in a class of their own");
+            for ((_, uid), count) in self.per_class.iter().filter(|((name, _), _)| name == decoder) {
+                println!("    {count:>7}  {uid} {}", class(*uid).map_or("?", |class| class.caption));
+            }
         }
+        for (what, (count, detail)) in &self.violations {
+            println!("VIOLATION {count:>5} {what}: {detail}");
+        }
+        assert!(self.violations.is_empty(), "{} kinds of violation", self.violations.len());
     }
-    for (what, (count, detail)) in &judge.violations {
-        println!("VIOLATION {count:>5} {what}: {detail}");
-    }
-    assert!(judge.violations.is_empty(), "{} kinds of violation", judge.violations.len());
 }
 
 #[test]
@@ -103,4 +110,24 @@ fn network_is_valid() {
 #[test]
 fn cloud_is_valid() {
     check(&["cloud"]);
+}
+
+#[test]
+fn flows_are_valid() {
+    let folder = data().join("network/netflow");
+    let Ok(cases) = std::fs::read(folder.join("expected.json")) else {
+        println!("skipped: no shared data at network/netflow");
+        return;
+    };
+    let (mut judge, cases) = (Judge::default(), serde_json::from_slice::<Vec<serde_json::Value>>(&cases).unwrap());
+    for case in &cases {
+        let mut decoder = Decoder::new(Hint::of_source("netflow/192.0.2.1"));
+        for (key, packet) in (1..).zip(case["packets_in_order"].as_array().unwrap()) {
+            let datagram = std::fs::read(folder.join(packet.as_str().unwrap())).unwrap();
+            decoder.feed(key, key, &datagram, jiff::Timestamp::UNIX_EPOCH, &mut |parsed| judge.event("netflow", parsed));
+        }
+    }
+    judge.say();
+    let (events, mapped) = judge.per_decoder["netflow"];
+    assert!(events > 200 && mapped > 180, "{events} events, {mapped} of them flows");
 }

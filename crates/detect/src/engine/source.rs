@@ -222,7 +222,7 @@ pub(crate) fn other(decoder: &str, class: &str) -> Source {
         ("aws.cloudtrail", _) => Source::new(&["aws"], &[], &["cloudtrail"]),
         ("aws.guardduty", _) => Source::new(&["aws"], &[], &["guardduty"]),
         ("aws.route53", _) => Source::new(&["aws"], &["dns"], &["route53"]),
-        ("nfdump", _) => Source::new(&[], &["firewall"], &["netflow"]),
+        ("nfdump" | "netflow" | "sflow", _) => Source::new(&[], &["firewall"], &["netflow"]),
         (_, "auditd") => Source::new(&["linux"], &[], &["auditd"]),
         (_, "auditd.process") => Source::new(&["linux"], &["process_creation"], &[]),
         (_, "auditd.file") => Source::new(&["linux"], &["file_event"], &[]),

@@ -65,6 +65,7 @@ const FILES: &[(&str, &str)] = &[
     ("android.toml", include_str!("../../mappings/android.toml")),
     ("host_text.toml", include_str!("../../mappings/host_text.toml")),
     ("nfdump.toml", include_str!("../../mappings/nfdump.toml")),
+    ("netflow.toml", include_str!("../../mappings/netflow.toml")),
     ("other.toml", include_str!("../../mappings/other.toml")),
 ];
 
