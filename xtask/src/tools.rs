@@ -52,6 +52,7 @@ pub const JUDGES: &[Tool] = &[
         packages: &["python3", "python3-venv", "python3-pip"],
         purpose: "the official Python client, in a virtual environment of its own",
     },
+    Tool { there: || on_path("softflowd"), packages: &["softflowd"], purpose: "a real exporter of NetFlow and IPFIX" },
     Tool { there: || on_path("mkfs.xfs"), packages: &["xfsprogs"], purpose: "power cuts on XFS" },
     Tool {
         there: || on_path("openssl"),

@@ -27,6 +27,9 @@ pub(crate) trait Datagrams: Send + 'static {
 
     /// Called once a second.
     fn tick(&mut self, _intake: &Intake) {}
+
+    /// Called once, after the last datagram.
+    fn finish(&mut self, _intake: &Intake) {}
 }
 
 /// Opens a listener for datagrams. What the kernel had to drop because they came faster than they could be read is counted. Stops when
@@ -110,6 +113,7 @@ async fn receive<D: Datagrams>(
         }
     }
     drops.count(&count);
+    cutter.finish(&intake);
     while under_way.join_next().await.is_some() {}
 }
 

@@ -11,6 +11,7 @@ mod count; // what was received, refused and dropped, by source
 mod datagram; // datagrams as fast as they come, and what the kernel dropped
 mod elastic; // the Elastic handshakes around `_bulk`
 pub mod export; // the export format of systemd's journal cut into entries
+mod flow; // NetFlow, IPFIX and sFlow over UDP
 mod forward; // Fluent Forward: handshake, chunks, acknowledgements
 pub mod framing; // where one syslog message ends and the next begins on a stream
 mod gate; // how many connections, by peer and in all, and for how long they may be silent
@@ -37,6 +38,7 @@ mod watch; // a folder whose files appear, grow and rotate
 pub use arrival::{Arrival, Delivered, Deliveries, Delivering, DeliveryError, Intake, KeepError, Keeper, Kept};
 pub use count::{Counters, ListenerCount, Snapshot, SourceCount};
 pub use elastic::Elastic;
+pub use flow::serve_flows;
 pub use forward::{ForwardOptions, serve_forward};
 pub use gelf::{serve_gelf_tcp, serve_gelf_udp};
 pub use http::{Api, HttpLimits, Running, serve_http};
