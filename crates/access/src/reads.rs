@@ -53,10 +53,12 @@ pub struct FullEvent {
 
 impl FullEvent {
     fn read_again(event: Option<EventDetail>, records: Vec<StoredRecord>, part: u32) -> Self {
-        let mut decoder = Decoder::new(Hint::default());
+        let mut decoder = Decoder::new(Hint::of_source(&records[0].receipt.source));
         let mut found: Option<(Bytes, serde_json::Value, Vec<reeve_decode::Problem>)> = None;
+        let mut without_template = false;
         let wanted = event.as_ref().map(|event| event.event.decoder.as_str());
         let mut take = |parsed: Parsed<'_>| {
+            without_template |= parsed.problems.iter().any(|problem| problem.code == NO_TEMPLATE);
             // Without the lines before it a record may read as something else, as a Zeek line does without its header.
             if parsed.part == part && wanted.is_none_or(|decoder| decoder == parsed.decoder) && found.is_none() {
                 let native = serde_json::to_value(&parsed.native).unwrap_or_default();
@@ -67,11 +69,25 @@ impl FullEvent {
             decoder.feed(record.id.pack(), number as u64 + 1, &record.raw, record.receipt.received_at, &mut take);
         }
         decoder.flush(&mut take);
-        let kept = || event.as_ref().and_then(|event| serde_json::to_value(&event.event.native).ok()).unwrap_or_default();
+        let kept = event.as_ref().and_then(|event| event.event.native.as_ref());
+        let lacks = kept.is_some_and(|kept| kept.contains_key(UNDECODED));
+        // Flows whose templates, or whose neighbours, came in other datagrams: what was read in their company stands.
+        if without_template || kept.is_some_and(|kept| IN_COMPANY.iter().any(|name| kept.contains_key(*name))) {
+            found = found.filter(|_| lacks && part == 0);
+        }
+        let kept = || kept.and_then(|kept| serde_json::to_value(kept).ok()).unwrap_or_default();
         let (raw, native, problems) = found.unwrap_or_else(|| (records[0].raw.clone(), kept(), Vec::new()));
         Self { event, records, raw, native, problems }
     }
 }
+
+/// The problem of a set of flows whose template is not known.
+const NO_TEMPLATE: &str = "netflow.no_template";
+/// The field that an event has whose flows were never read for want of a template.
+const UNDECODED: &str = "netflow.undecodedBytes";
+/// Fields that follow from other datagrams than the event's own.
+const IN_COMPANY: [&str; 5] =
+    ["netflow.missingRecords", "netflow.missingDatagrams", "netflow.late", "sflow.missingDatagrams", "sflow.late"];
 
 impl Reads {
     /// Reads from this lake and this record ledger.

@@ -27,7 +27,7 @@ use reeve_completeness::{Numbered, Query};
 use reeve_detect::{Engine, RuleSet};
 use reeve_record::Transport;
 use reeve_source::{
-    Elastic, ForwardOptions, HttpLimits, Intake, Place, Running, Splitter, StreamLimits, Tls, WatchOptions, Watcher,
+    Elastic, ForwardOptions, HttpLimits, Intake, Place, Running, Splitter, StreamLimits, Tls, WatchOptions, Watcher, serve_flows,
     serve_forward, serve_gelf_tcp, serve_gelf_udp, serve_http, serve_relp, serve_tcp, serve_udp,
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -180,6 +180,11 @@ impl Server {
             let (place, max) = (Place::plain("gelf_udp", address), self.config.limits.record_bytes);
             let running = serve_gelf_udp(&place, self.intake.clone(), max, self.stopped.clone()).await;
             self.took("gelf_udp", "udp", running)?;
+        }
+        for (name, address) in [("netflow", self.config.netflow), ("sflow", self.config.sflow)] {
+            let Some(address) = address.socket() else { continue };
+            let running = serve_flows(&Place::plain(name, address), self.intake.clone(), self.stopped.clone()).await;
+            self.took(name, "udp", running)?;
         }
         if let Some(address) = self.config.syslog_tcp.socket() {
             let place = Place::plain("syslog_tcp", address);

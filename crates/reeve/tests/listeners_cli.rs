@@ -10,7 +10,7 @@ mod support;
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
     time::Duration,
 };
 
@@ -83,4 +83,42 @@ fn every_listener_that_acknowledges_does_so_for_what_is_in_the_record() {
         "{\"reeve\":\"envelope/v1\",\"source\":\"forward/app.login\",\"records\":2,\"claims\":{\"tag\":\"app.login\"}}";
     assert_eq!(String::from_utf8_lossy(&records[at].raw), envelope);
     assert_eq!((&records[at + 1].raw[..], &*records[at + 2].receipt.source), (ENTRY, "forward/app.login"));
+}
+
+#[test]
+fn templates_of_flows_are_found_again_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, config) = (folder.path().join("data"), folder.path().join("reeve.toml"));
+    write(&config, "[netflow]\naddress = \"127.0.0.1:0\"\n[sflow]\naddress = \"127.0.0.1:0\"\n".to_owned());
+    // IPFIX: source and destination address and a user's name in a set of number 300.
+    let template = [0, 2, 0, 20, 1, 44, 0, 3, 0, 8, 0, 4, 0, 12, 0, 4, 1, 115, 0xFF, 0xFF];
+    let flow = |user: &[u8]| {
+        let record = [&[192, 0, 2, 7, 198, 51, 100, 9, user.len() as u8][..], user].concat();
+        [&[1, 44][..], &(record.len() as u16 + 4).to_be_bytes(), &record].concat()
+    };
+    let message = |sets: &[u8]| {
+        let head = [&[0, 10][..], &(sets.len() as u16 + 16).to_be_bytes(), &1_767_604_364_u32.to_be_bytes(), &[0; 8]].concat();
+        [&head[..], sets].concat()
+    };
+    // The second time without the template, and at the listener that is there for sFlow.
+    for (listener, user, sets) in
+        [("netflow", "by-template", [&template[..], &flow(b"by-template")].concat()), ("sflow", "by-memory", flow(b"by-memory"))]
+    {
+        let server = Server::start(&data, &["--config", config.to_str().unwrap()]);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(&message(&sets), server.listener(listener)).unwrap();
+        let client = Client::signed_in(&server, &data);
+        let (row, _) = within(Duration::from_secs(30), user, || client.search(&format!("\"{user}\"")).0.into_iter().next());
+        assert_eq!(row["source"], "netflow/127.0.0.1", "{row}");
+        let path = format!("/events/{}/{}", row["record"].as_str().unwrap(), row["part"]);
+        // Read by itself the second datagram lacks its template; the event is shown as it was read behind the first.
+        let event = client.get(&path, &[]);
+        assert_eq!((event["native"]["userName"].as_str(), &event["problems"]), (Some(user), &serde_json::json!([])), "{event}");
+        // A template that never comes: kept, named, counted.
+        socket.send_to(&message(&[9, 9, 0, 8, 1, 2, 3, 4]), server.listener(listener)).unwrap();
+        let named = || client.get("/status", &[])["reading"]["problems_by_name"]["netflow.no_template"].as_u64();
+        let (count, _) = within(Duration::from_secs(30), "a set without a template", named);
+        assert_eq!(count, 1);
+        assert_eq!(server.stop(), 0);
+    }
 }

@@ -101,6 +101,8 @@ pub(crate) struct Config {
     pub(crate) syslog_udp: Address,
     pub(crate) syslog_tcp: Address,
     pub(crate) gelf_udp: Address,
+    pub(crate) netflow: Address,
+    pub(crate) sflow: Address,
     /// Listeners for streams but plain syslog, by name.
     pub(crate) streams: Vec<(&'static str, Listening)>,
     /// Listeners for HTTP, by name. Each takes every kind of request.
@@ -152,6 +154,10 @@ struct File {
     relp: Listener,
     #[serde(default)]
     gelf_udp: Listener,
+    #[serde(default)]
+    netflow: Listener,
+    #[serde(default)]
+    sflow: Listener,
     #[serde(default)]
     gelf_tcp: Listener,
     #[serde(default)]
@@ -232,9 +238,10 @@ impl SourceSection {
         let wrong = |what: String| Failure::new(USAGE, format!("configuration, [[sources]] `{}`: {what}", self.key));
         let key = VerifierKey::parse(&self.key).map_err(|error| wrong(error.to_string()))?;
         // Names that other listeners give, or Reeve itself: records of theirs are not signed.
-        if let Some(taken) = ["reeve/", "syslog/", "elastic/", "watch/", "splunk", "gelf/", "forward", "otlp", "journal/"]
-            .into_iter()
-            .find(|taken| key.name().starts_with(taken))
+        if let Some(taken) =
+            ["reeve/", "syslog/", "elastic/", "watch/", "splunk", "gelf/", "forward", "otlp", "journal/", "netflow/", "sflow/"]
+                .into_iter()
+                .find(|taken| key.name().starts_with(taken))
         {
             return Err(wrong(format!("a name that begins with `{taken}` is not free: choose another")));
         }
@@ -450,6 +457,8 @@ impl Config {
             syslog_udp: syslog_udp.1.address,
             syslog_tcp: syslog_tcp.1.address,
             gelf_udp: file.gelf_udp.settings("gelf_udp", &PLAIN, Address::Off, &within)?.1.address,
+            netflow: file.netflow.settings("netflow", &PLAIN, Address::Off, &within)?.1.address,
+            sflow: file.sflow.settings("sflow", &PLAIN, Address::Off, &within)?.1.address,
             streams: vec![
                 file.syslog_tls.settings("syslog_tls", &Kind { tls_needed: true, ..STREAM }, Address::Off, &within)?,
                 file.relp.settings("relp", &STREAM, Address::Off, &within)?,
@@ -526,7 +535,7 @@ mod tests {
         let args = Args { config: Some(path), http: Some("127.0.0.1:0".parse().unwrap()), ..Args::default() };
         let config = Config::load(args).unwrap();
         assert_eq!(config.data, folder.path().join("d"));
-        assert_eq!(config.syslog_udp, Address::Off);
+        assert_eq!([config.syslog_udp, config.gelf_udp, config.netflow, config.sflow], [Address::Off; 4]);
         let (_, elastic) = &config.http[0];
         assert_eq!(elastic.address, "0.0.0.0:9201".parse().unwrap());
         assert!(elastic.tokens.is_needed());
@@ -555,6 +564,7 @@ mod tests {
             ("[relp]\ncertificate = \"c\"\n", "`key`"),
             ("[relp]\ntoken_file = \"t\"\n", "token"),
             ("[gelf_udp]\ncertificate = \"c\"\nkey = \"k\"\n", "no TLS"),
+            ("[netflow]\naddress = \"127.0.0.1:0\"\ntoken_file = \"t\"\n", "token"),
             ("[otlp]\nshared_key_file = \"key\"\n", "shared_key_file"),
             ("[syslog_tcp]\nclient_optional = true\n", "no TLS"),
         ] {

@@ -5,7 +5,7 @@
 mod again;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     sync::{
@@ -47,7 +47,7 @@ pub(crate) struct Progress {
     records: AtomicU64,
     events: AtomicU64,
     findings: AtomicU64,
-    problems: AtomicU64,
+    problems: Mutex<BTreeMap<&'static str, u64>>,
     unreadable_segments: AtomicU64,
     position: AtomicU64,
 }
@@ -63,6 +63,8 @@ pub(crate) struct ProgressLine {
     pub(crate) findings: u64,
     /// Problems decoders named.
     pub(crate) problems: u64,
+    /// The same by their names, as in `netflow.no_template`.
+    pub(crate) problems_by_name: BTreeMap<&'static str, u64>,
     /// Segments that could not be read and were passed over.
     pub(crate) unreadable_segments: u64,
     /// The next record to read.
@@ -76,11 +78,13 @@ impl Progress {
     }
 
     pub(crate) fn line(&self) -> ProgressLine {
+        let problems_by_name = self.problems.lock().clone();
         ProgressLine {
             records: self.records.load(Relaxed),
             events: self.events.load(Relaxed),
             findings: self.findings.load(Relaxed),
-            problems: self.problems.load(Relaxed),
+            problems: problems_by_name.values().sum(),
+            problems_by_name,
             unreadable_segments: self.unreadable_segments.load(Relaxed),
             position: self.next(),
         }
@@ -247,7 +251,10 @@ impl Reading {
     /// Gives findings to the queue and rows to the lake.
     fn deliver(&mut self, mut work: Work) {
         self.progress.events.fetch_add(work.events, Relaxed);
-        self.progress.problems.fetch_add(work.problems, Relaxed);
+        if !work.problems.is_empty() {
+            let mut counts = self.progress.problems.lock();
+            std::mem::take(&mut work.problems).into_iter().for_each(|(name, count)| *counts.entry(name).or_default() += count);
+        }
         self.headers.note(&mut work.headers);
         for rows in work.rows {
             // Only a stopped lake or an impossible batch: the record holds everything, and the position does not pass a stopped lake.
@@ -356,7 +363,7 @@ struct Work {
     hits: Vec<(Hit, HitEvidence)>,
     headers: Vec<(Arc<str>, RecordId, bool)>,
     events: u64,
-    problems: u64,
+    problems: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Clone)]
@@ -373,7 +380,9 @@ impl Work {
         self.hits.extend(other.hits);
         self.headers.extend(other.headers);
         self.events += other.events;
-        self.problems += other.problems;
+        for (name, count) in other.problems {
+            *self.problems.entry(name).or_default() += count;
+        }
     }
 }
 
@@ -392,6 +401,8 @@ struct Stream {
     fed_at: Instant,
     waiting_since: Instant,
     received_at: Timestamp,
+    /// Whether the decoder holds header lines or templates that later records need.
+    has_learned: bool,
 }
 
 impl Shard {
@@ -410,7 +421,7 @@ impl Shard {
             if self.streams.len() > STREAMS_MAX && !self.streams.contains_key(source) {
                 self.forget_quiet_streams();
             }
-            let stream = self.streams.entry(source.clone()).or_insert_with(|| Stream::new(now));
+            let stream = self.streams.entry(source.clone()).or_insert_with(|| Stream::new(source, now));
             let mut events = Events {
                 engine,
                 scratch: &mut self.scratch,
@@ -468,7 +479,8 @@ impl Shard {
     fn forget_quiet_streams(&mut self) {
         let recent = self.streams.values().map(|stream| stream.fed_at).max();
         self.streams.retain(|_, stream| {
-            !stream.waiting.is_empty() || recent.is_some_and(|recent| recent.duration_since(stream.fed_at) < SILENCE)
+            let is_recent = recent.is_some_and(|recent| recent.duration_since(stream.fed_at) < SILENCE);
+            !stream.waiting.is_empty() || is_recent || stream.has_learned
         });
         if self.streams.len() > STREAMS_MAX {
             self.streams.retain(|_, stream| !stream.waiting.is_empty());
@@ -477,13 +489,14 @@ impl Shard {
 }
 
 impl Stream {
-    fn new(now: Instant) -> Self {
+    fn new(source: &str, now: Instant) -> Self {
         Self {
-            decoder: Decoder::new(Hint::default()),
+            decoder: Decoder::new(Hint::of_source(source)),
             waiting: VecDeque::new(),
             fed_at: now,
             waiting_since: now,
             received_at: Timestamp::UNIX_EPOCH,
+            has_learned: false,
         }
     }
 
@@ -504,12 +517,18 @@ impl Stream {
             }
             events.take(&parsed);
         });
+        // Templates of flows are to be seen again like header lines, also where the datagram held flows too.
+        for (nth, key) in self.decoder.taught_by().into_iter().flatten().enumerate() {
+            self.has_learned = true;
+            events.work.headers.push((events.source.clone(), RecordId::unpack(key), nth == 0));
+        }
         if !told {
             if self.waiting.is_empty() {
                 self.waiting_since = now;
             }
             self.waiting.push_back(key);
             if record.raw.first() == Some(&b'#') {
+                self.has_learned = true;
                 events.work.headers.push((events.source.clone(), record.id, opens_header(&record.raw)));
             }
             if self.waiting.len() > WAITING_MAX {
@@ -518,6 +537,7 @@ impl Stream {
         }
         // A header without `#` is known as one when the line after it has come.
         if let Some(header) = self.decoder.header() {
+            self.has_learned = true;
             events.work.headers.push((events.source.clone(), RecordId::unpack(header), true));
         }
         !self.waiting.is_empty()
@@ -553,7 +573,9 @@ impl Events<'_, '_> {
             event: &event,
         });
         self.work.events += 1;
-        self.work.problems += parsed.problems.len() as u64;
+        for problem in &parsed.problems {
+            *self.work.problems.entry(problem.code).or_default() += 1;
+        }
         let (source, work) = (self.source, &mut *self.work);
         self.engine.evaluate(parsed, self.scratch, &mut |matched| {
             let evidence = |fields| Evidence::new(parsed, source, first.to_string().into(), fields);
@@ -694,7 +716,8 @@ const THREADS_WORTH: usize = 512;
 const STRETCH: usize = 256;
 const STREAMS_MAX: usize = 4096;
 const WAITING_MAX: usize = 100_000;
-const HEADER_LINES_MAX: usize = 16;
+/// As many as a decoder names at most ([`Decoder::taught_by`]).
+const HEADER_LINES_MAX: usize = 64;
 const HOT_BYTES_MAX: usize = 384 << 20;
 const FLUSH_REST: Duration = Duration::from_secs(2);
 /// With more findings waiting for the queue the reading waits too.
