@@ -34,6 +34,10 @@ pub enum Action {
     ReadStatus,
     /// Accounts and their roles.
     ManageAccounts,
+    /// The registered sources: state, rate, problems, how many events of what kind; no content.
+    ReadSources,
+    /// Adding, disabling, enabling and retiring sources, and their tokens.
+    ManageSources,
     /// Taking content out of the record: redaction, destruction. It takes two people.
     DisposeContent,
     /// Holds, which forbid that: adding, releasing, listing.
@@ -42,7 +46,7 @@ pub enum Action {
 
 impl Action {
     /// Every action, in the order of the golden table.
-    pub const ALL: [Action; 11] = [
+    pub const ALL: [Action; 13] = [
         Action::SearchEvents,
         Action::ReadEvent,
         Action::CheckEvidence,
@@ -52,6 +56,8 @@ impl Action {
         Action::ReconstructIncident,
         Action::ReadStatus,
         Action::ManageAccounts,
+        Action::ReadSources,
+        Action::ManageSources,
         Action::DisposeContent,
         Action::HoldContent,
     ];
@@ -68,6 +74,8 @@ impl Action {
             Action::ReconstructIncident => "reconstruct_incident",
             Action::ReadStatus => "read_status",
             Action::ManageAccounts => "manage_accounts",
+            Action::ReadSources => "read_sources",
+            Action::ManageSources => "manage_sources",
             Action::DisposeContent => "dispose_content",
             Action::HoldContent => "hold_content",
         }
@@ -98,11 +106,20 @@ pub const fn allowed(role: Role, action: Action) -> bool {
     match role {
         Role::Administrator => matches!(
             action,
-            Action::ReadStatus | Action::ManageAccounts | Action::CheckEvidence | Action::DisposeContent | Action::HoldContent
+            Action::ReadStatus
+                | Action::ManageAccounts
+                | Action::ReadSources
+                | Action::ManageSources
+                | Action::CheckEvidence
+                | Action::DisposeContent
+                | Action::HoldContent
         ),
-        Role::Analyst => !matches!(action, Action::ManageAccounts | Action::DisposeContent),
+        Role::Analyst => !matches!(action, Action::ManageAccounts | Action::ManageSources | Action::DisposeContent),
         Role::Auditor => {
-            matches!(action, Action::CheckEvidence | Action::ReadStatus | Action::DisposeContent | Action::HoldContent)
+            matches!(
+                action,
+                Action::CheckEvidence | Action::ReadStatus | Action::ReadSources | Action::DisposeContent | Action::HoldContent
+            )
         }
     }
 }

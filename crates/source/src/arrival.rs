@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use reeve_record::{EventTime, RecordId, Transport};
 use tokio::sync::watch;
 
-use crate::Counters;
+use crate::{Counters, Senders};
 
 /// One raw record on its way in: the bytes as received and where they came from.
 #[derive(Clone, Debug)]
@@ -116,18 +116,26 @@ pub struct Intake {
     pub counters: Arc<Counters>,
     /// Where signed deliveries go; `None` takes none.
     pub deliveries: Option<Arc<dyn Deliveries>>,
+    /// Who senders are.
+    pub senders: Arc<Senders>,
 }
 
 impl Intake {
     /// An intake with its own counters.
     pub fn new(keeper: Arc<dyn Keeper>) -> Self {
-        Self { keeper, counters: Arc::default(), deliveries: None }
+        Self { keeper, counters: Arc::default(), deliveries: None, senders: Arc::default() }
     }
 
     /// The same, with signed deliveries going there.
     #[must_use]
     pub fn with_deliveries(self, deliveries: Arc<dyn Deliveries>) -> Self {
         Self { deliveries: Some(deliveries), ..self }
+    }
+
+    /// The same, with senders looked up there.
+    #[must_use]
+    pub fn with_senders(self, senders: Arc<Senders>) -> Self {
+        Self { senders, ..self }
     }
 
     /// Keeps a batch and counts it by source once it is durable. Handed to the keeper at once, so batches stay in the order of calls.

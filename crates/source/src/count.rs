@@ -50,9 +50,11 @@ pub struct SourceCount {
     records: AtomicU64,
     bytes: AtomicU64,
     last_seen_ms: AtomicI64,
+    recent: Mutex<Recent>,
     problems: Mutex<BTreeMap<&'static str, u64>>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     dropped: Mutex<BTreeMap<&'static str, u64>>,
+    misread: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl SourceCount {
@@ -60,7 +62,14 @@ impl SourceCount {
     pub fn received(&self, records: u64, bytes: u64) {
         self.records.fetch_add(records, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
-        self.last_seen_ms.store(Timestamp::now().as_millisecond(), Relaxed);
+        let now_ms = Timestamp::now().as_millisecond();
+        self.last_seen_ms.store(now_ms, Relaxed);
+        self.recent.lock().add(now_ms, records);
+    }
+
+    /// Counts problems that a decoder named in what was kept.
+    pub fn misread(&self, reason: &'static str, times: u64) {
+        *self.misread.lock().entry(reason).or_default() += times;
     }
 
     /// Counts something wrong with what was received and kept.
@@ -84,13 +93,49 @@ impl SourceCount {
             source: name.to_owned(),
             records: self.records.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
+            rate_per_second: self.recent.lock().rate(Timestamp::now().as_millisecond()),
             last_seen_at: (last != 0).then(|| Timestamp::from_millisecond(last).ok()).flatten(),
             problems: named(&self.problems),
             refused: named(&self.refused),
             dropped: named(&self.dropped),
+            misread: named(&self.misread),
         }
     }
 }
+
+/// Records of this minute and the one before.
+#[derive(Debug, Default)]
+struct Recent {
+    minute: i64,
+    now: u64,
+    before: u64,
+}
+
+impl Recent {
+    fn add(&mut self, now_ms: i64, records: u64) {
+        self.go_on(now_ms);
+        self.now += records;
+    }
+
+    /// Records a second over the last minute; what of the minute before still counts is taken as spread evenly.
+    fn rate(&mut self, now_ms: i64) -> f64 {
+        self.go_on(now_ms);
+        let into = now_ms.rem_euclid(MINUTE_MS) as f64 / MINUTE_MS as f64;
+        (self.now as f64 + self.before as f64 * (1.0 - into)) / 60.0
+    }
+
+    fn go_on(&mut self, now_ms: i64) {
+        let minute = now_ms.div_euclid(MINUTE_MS);
+        if minute == self.minute {
+            return;
+        }
+        // A clock that went back begins anew.
+        self.before = if minute == self.minute + 1 { self.now } else { 0 };
+        (self.minute, self.now) = (minute, 0);
+    }
+}
+
+const MINUTE_MS: i64 = 60_000;
 
 /// What one listener has seen, whoever sent it.
 #[derive(Debug, Default)]
@@ -165,6 +210,8 @@ pub struct SourceLine {
     pub records: u64,
     /// Their raw bytes.
     pub bytes: u64,
+    /// Records a second over the last minute.
+    pub rate_per_second: f64,
     /// When the last became durable.
     pub last_seen_at: Option<Timestamp>,
     /// Wrong but kept, by reason.
@@ -173,6 +220,8 @@ pub struct SourceLine {
     pub refused: BTreeMap<String, u64>,
     /// Lost, by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// Kept and named by a decoder, by problem.
+    pub misread: BTreeMap<String, u64>,
 }
 
 /// One listener's counts since start.
@@ -201,3 +250,21 @@ pub(crate) const MAX_SOURCES: usize = 10_000;
 
 /// The line under which sources past [`MAX_SOURCES`] are counted.
 pub(crate) const OTHERS: &str = "(others)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_that_of_the_last_minute() {
+        let mut recent = Recent::default();
+        recent.add(10 * MINUTE_MS, 600);
+        assert_eq!(recent.rate(10 * MINUTE_MS + 1), 10.0);
+        // Half of them lie more than a minute back.
+        assert_eq!(recent.rate(11 * MINUTE_MS + MINUTE_MS / 2), 5.0);
+        recent.add(11 * MINUTE_MS + MINUTE_MS / 2, 60);
+        assert_eq!(recent.rate(11 * MINUTE_MS + MINUTE_MS / 2), 6.0);
+        assert_eq!(recent.rate(20 * MINUTE_MS), 0.0);
+        assert_eq!(recent.rate(0), 0.0, "a clock set back");
+    }
+}

@@ -15,7 +15,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{Arrival, Error, Intake, ListenerCount, Place, Running, stream::BATCH_BYTES_MAX};
+use crate::{
+    Arrival, Error, Intake, ListenerCount, Place, Running, Sender, Senders, sender,
+    stream::{BATCH_BYTES_MAX, DISABLED},
+};
 
 /// What makes records of datagrams.
 pub(crate) trait Datagrams: Send + 'static {
@@ -55,7 +58,7 @@ async fn receive<D: Datagrams>(
     count: Arc<ListenerCount>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut names = Names::new(D::WAY);
+    let mut names = Names::new(D::WAY, intake.senders.clone());
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     let mut drops = KernelDrops::of(&socket);
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -69,13 +72,19 @@ async fn receive<D: Datagrams>(
             break;
         }
         let (mut batch, mut bytes, mut datagrams) = (Vec::new(), 0, 0);
+        names.refresh();
         while datagrams < BATCH_DATAGRAMS_MAX && bytes < BATCH_BYTES_MAX {
             datagrams += 1;
             match socket.try_recv_from(&mut buffer) {
-                Ok((0, peer)) => intake.counters.source(&names.of(peer.ip())).problem("empty_datagram", 1),
+                Ok((0, peer)) => intake.counters.source(&names.of(peer.ip()).0).problem("empty_datagram", 1),
                 Ok((length, peer)) => {
+                    let (source, sender) = names.of(peer.ip());
+                    if let Some(sender) = sender.filter(|sender| !sender.is_enabled()) {
+                        intake.counters.source(sender.name()).dropped(DISABLED, 1);
+                        continue;
+                    }
                     let raw = Bytes::copy_from_slice(&buffer[..length]);
-                    let arrival = cutter.take(raw, peer.ip(), names.of(peer.ip()), &intake);
+                    let arrival = cutter.take(raw, peer.ip(), source, &intake);
                     // A small datagram may have been a large message, packed.
                     bytes += arrival.as_ref().map_or(length, |arrival| arrival.raw.len().max(length));
                     batch.extend(arrival);
@@ -150,23 +159,40 @@ fn drops_of(table: &str, inode: &str) -> Option<u64> {
     line.last()?.parse().ok()
 }
 
-/// Source names by address, made once.
+/// Source names by address, and which registered source that is, looked up once.
 struct Names {
     way: &'static str,
-    known: HashMap<IpAddr, Arc<str>>,
+    senders: Arc<Senders>,
+    version: u64,
+    known: HashMap<IpAddr, Named>,
 }
 
+/// What the records of an address are named, and the source it is.
+type Named = (Arc<str>, Option<Arc<Sender>>);
+
 impl Names {
-    fn new(way: &'static str) -> Self {
-        Self { way, known: HashMap::new() }
+    fn new(way: &'static str, senders: Arc<Senders>) -> Self {
+        Self { way, version: senders.version(), senders, known: HashMap::new() }
     }
 
-    fn of(&mut self, peer: IpAddr) -> Arc<str> {
+    /// Forgets what it knows if the registry changed.
+    fn refresh(&mut self) {
+        let version = self.senders.version();
+        if std::mem::replace(&mut self.version, version) != version {
+            self.known.clear();
+        }
+    }
+
+    fn of(&mut self, peer: IpAddr) -> Named {
         // Addresses of datagrams can be made up: the table is bounded.
         if self.known.len() > 10_000 {
             self.known.clear();
         }
-        self.known.entry(peer).or_insert_with(|| format!("{}/{}", self.way, peer.to_canonical()).into()).clone()
+        let look_up = || {
+            let sender = self.senders.by_peer(None, peer);
+            (sender::of_peer(sender.as_deref(), self.way, &peer.to_canonical()), sender)
+        };
+        self.known.entry(peer).or_insert_with(look_up).clone()
     }
 }
 

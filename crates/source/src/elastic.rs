@@ -14,6 +14,7 @@ use crate::{
     Arrival,
     bulk::{self, Bulk, Outcome},
     http::{Api, LINES_MAX, Refusal, Shared},
+    stream::Peer,
 };
 
 /// What the Elastic API says it is.
@@ -32,15 +33,15 @@ impl Default for Elastic {
 }
 
 /// Answers a request of the Elastic API: the writes, and what clients ask around them.
-pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request) -> Response {
+pub(crate) async fn answer(shared: &Shared, segments: &[&str], peer: &Peer, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let asked = &parts.headers;
     let write = parts.method == Method::POST || parts.method == Method::PUT;
     let result = match segments {
-        ["_bulk"] if write => write_bulk(shared, None, asked, body).await,
-        [index, "_bulk"] if write => write_bulk(shared, Some(index), asked, body).await,
-        [index, "_doc"] if write => write_one(shared, index, None, asked, body).await,
-        [index, "_doc" | "_create", id] if write => write_one(shared, index, Some(id), asked, body).await,
+        ["_bulk"] if write => write_bulk(shared, None, peer, asked, body).await,
+        [index, "_bulk"] if write => write_bulk(shared, Some(index), peer, asked, body).await,
+        [index, "_doc"] if write => write_one(shared, (index, None), peer, asked, body).await,
+        [index, "_doc" | "_create", id] if write => write_one(shared, (index, Some(id)), peer, asked, body).await,
         ["_bulk"] | [_, "_bulk" | "_doc"] | [_, "_doc" | "_create", _] => Err(Refusal::Method(parts.method.clone())),
         _ => handshake(shared, &parts.method, segments),
     };
@@ -54,7 +55,7 @@ pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request)
 pub(crate) fn refuse(refusal: &Refusal, asked: &HeaderMap) -> Response {
     let status = refusal.status();
     let kind = match refusal {
-        Refusal::Unauthorized(_) => "security_exception",
+        Refusal::Unauthorized(_) | Refusal::Disabled(_) => "security_exception",
         Refusal::Keep(crate::KeepError::Overloaded) => "es_rejected_execution_exception",
         Refusal::Keep(_) => "cluster_block_exception",
         Refusal::TooLarge(_) => "content_too_long_exception",
@@ -67,7 +68,7 @@ pub(crate) fn refuse(refusal: &Refusal, asked: &HeaderMap) -> Response {
 
 type Answer = Result<(StatusCode, Vec<u8>), Refusal>;
 
-async fn write_bulk(shared: &Shared, index: Option<&str>, asked: &HeaderMap, body: Body) -> Answer {
+async fn write_bulk(shared: &Shared, index: Option<&str>, peer: &Peer, asked: &HeaderMap, body: Body) -> Answer {
     let started = Instant::now();
     let (body, mut room) = shared.body(asked, body).await?;
     // A document has a line before it, but for those that are deleted: no item takes less than a line.
@@ -82,10 +83,10 @@ async fn write_bulk(shared: &Shared, index: Option<&str>, asked: &HeaderMap, bod
     let refused = bulk.items.len() - bulk.documents.len();
     if refused > 0 {
         for item in bulk.items.iter().filter(|item| item.outcome != Outcome::Document) {
-            shared.intake.counters.source(&source_name(&item.index)).refused("bulk_item", 1);
+            shared.intake.counters.source(&peer.stream("elastic", &item.index)).refused("bulk_item", 1);
         }
     }
-    let ids = keep(shared, &mut bulk).await?;
+    let ids = keep(shared, peer, &mut bulk).await?;
     drop(room);
     Ok((StatusCode::OK, bulk::answer(&bulk, &ids, started.elapsed().as_millis())))
 }
@@ -101,7 +102,7 @@ async fn read(shared: &Shared, body: Bytes, index: Option<&str>) -> Result<Bulk,
     reading.await.map_err(|error| Refusal::Malformed(error.to_string()))
 }
 
-async fn keep(shared: &Shared, bulk: &mut Bulk) -> Result<Vec<reeve_record::RecordId>, Refusal> {
+async fn keep(shared: &Shared, peer: &Peer, bulk: &mut Bulk) -> Result<Vec<reeve_record::RecordId>, Refusal> {
     if bulk.documents.is_empty() {
         return Ok(Vec::new());
     }
@@ -111,7 +112,7 @@ async fn keep(shared: &Shared, bulk: &mut Bulk) -> Result<Vec<reeve_record::Reco
         .map(|(index, raw)| {
             let source = match &named {
                 Some((last, source)) if Arc::ptr_eq(last, &index) => source.clone(),
-                _ => named.insert((index.clone(), source_name(&index))).1.clone(),
+                _ => named.insert((index.clone(), peer.stream("elastic", &index))).1.clone(),
             };
             Arrival::new(raw, source, Transport::ElasticBulk)
         })
@@ -119,7 +120,7 @@ async fn keep(shared: &Shared, bulk: &mut Bulk) -> Result<Vec<reeve_record::Reco
     shared.intake.keep(batch).await.map_err(Refusal::Keep)
 }
 
-async fn write_one(shared: &Shared, index: &str, id: Option<&str>, asked: &HeaderMap, body: Body) -> Answer {
+async fn write_one(shared: &Shared, (index, id): (&str, Option<&str>), peer: &Peer, asked: &HeaderMap, body: Body) -> Answer {
     let (document, room) = shared.body(asked, body).await?;
     let checked = serde_json::from_slice::<serde::de::IgnoredAny>(&document);
     let trimmed = document.trim_ascii();
@@ -130,7 +131,7 @@ async fn write_one(shared: &Shared, index: &str, id: Option<&str>, asked: &Heade
     bulk::check_name(index).map_err(Refusal::Malformed)?;
     let index: Arc<str> = index.into();
     let mut bulk = Bulk { items: Vec::new(), documents: vec![(index.clone(), document.slice_ref(trimmed))] };
-    let ids = keep(shared, &mut bulk).await?;
+    let ids = keep(shared, peer, &mut bulk).await?;
     drop(room);
     let stored = ids.first().map(ToString::to_string).unwrap_or_default();
     let answer = json!({
@@ -228,10 +229,6 @@ fn product(status: StatusCode, body: Vec<u8>, asked: &HeaderMap) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert("x-elastic-product", HeaderValue::from_static("Elasticsearch"));
     response
-}
-
-fn source_name(index: &str) -> Arc<str> {
-    if index.is_empty() { "elastic".into() } else { format!("elastic/{index}").into() }
 }
 
 /// Bodies under this size are read where they arrive; larger ones on a thread of their own.

@@ -114,6 +114,8 @@ impl Session {
             self.keep_what_is_there().await?;
             match self.hear().await? {
                 Heard::Bytes => {}
+                // Not acknowledged: the client sends it again, and finds the connection closed until the source is enabled.
+                Heard::Disabled => return Ok(()),
                 Heard::Broken(reason) => return Err(reason),
                 Heard::End if self.buffer.is_empty() => return Ok(()),
                 Heard::End => return Err("incomplete_at_close"),
@@ -202,7 +204,8 @@ impl Session {
     async fn take(&mut self, message: Bytes, round: &mut Round) -> Result<(), &'static str> {
         let (read, turn) = self.read(message).await;
         let Some(chunk) = read.map_err(Malformed::name)? else { return Ok(()) };
-        let source = source_name(&chunk.tag);
+        let source =
+            self.link.peer.stream("forward", Some(&*chunk.tag).filter(|tag| check_name(tag).is_ok()).unwrap_or_default());
         let count = self.link.intake.counters.source(&source);
         let claims = self.claims(&chunk);
         for entry in chunk.entries {
@@ -333,10 +336,6 @@ fn pong(right: bool, digest: &str) -> Vec<u8> {
 
 fn digest(parts: &[&[u8]]) -> String {
     hex::encode(parts.iter().fold(Sha512::new(), |hash, part| hash.chain_update(part)).finalize())
-}
-
-fn source_name(tag: &str) -> Arc<str> {
-    if check_name(tag).is_ok() { format!("forward/{tag}").into() } else { "forward".into() }
 }
 
 const SERVER_NAME: &str = "reeve";

@@ -125,7 +125,7 @@ impl axum::serve::Listener for GatedListener {
     }
 
     fn local_addr(&self) -> io::Result<Peer> {
-        self.door.listener.local_addr().map(|address| Peer { address: address.ip(), identity: None })
+        self.door.listener.local_addr().map(|address| Peer { address: address.ip(), identity: None, sender: None })
     }
 }
 

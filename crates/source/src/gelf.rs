@@ -22,6 +22,7 @@ use crate::{
     lines::Cut,
     moment,
     packing::Packing,
+    sender,
     stream::{self, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Heard, Link, Peer},
 };
 
@@ -65,7 +66,9 @@ impl Datagrams for Messages {
 
     fn tick(&mut self, intake: &Intake) {
         for (peer, messages) in self.chunks.expire(Instant::now()) {
-            intake.counters.source(&format!("{}/{}", Self::WAY, peer.to_canonical())).dropped("chunks_incomplete", messages);
+            let sender = intake.senders.by_peer(None, peer);
+            let source = sender::of_peer(sender.as_deref(), Self::WAY, &peer.to_canonical());
+            intake.counters.source(&source).dropped("chunks_incomplete", messages);
         }
     }
 }
@@ -85,12 +88,15 @@ pub async fn serve_gelf_tcp(
 }
 
 async fn run(mut link: Link) {
-    let source = link.peer.source(Messages::WAY);
+    let mut source = link.peer.source(Messages::WAY);
     let mut framer = Framer::until_nul(link.limits.message_bytes_max);
     loop {
         let heard = link.hear(framer.buffer(), BATCH_BYTES_MAX).await;
-        if heard == Heard::Stop {
-            link.hear_what_is_there(framer.buffer(), BATCH_BYTES_MAX);
+        match heard {
+            Heard::Bytes => source = link.peer.source(Messages::WAY),
+            Heard::Stop => link.hear_what_is_there(framer.buffer(), BATCH_BYTES_MAX),
+            Heard::Disabled => return link.close().await,
+            Heard::End | Heard::Broken(_) => {}
         }
         if let Heard::Broken(reason) = heard {
             link.intake.counters.source(&source).problem(reason, 1);

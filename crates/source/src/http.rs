@@ -23,9 +23,10 @@ use crate::{
     ingest, journal, otlp,
     pace::Pace,
     packing::{Packing, PackingError},
+    sender::is_token,
     splunk,
-    stream::{Door, Peer},
-    token::Access,
+    stream::{DISABLED, Door, Peer},
+    token::{self, Access},
 };
 
 /// Bounds of an HTTP listener.
@@ -127,25 +128,27 @@ pub(crate) struct Shared {
     unpacking: Semaphore,
 }
 
-async fn dispatch(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
+async fn dispatch(State(shared): State<Arc<Shared>>, ConnectInfo(mut peer): ConnectInfo<Peer>, request: Request) -> Response {
     shared.count.request();
     let path = request.uri().path().to_owned();
     let segments: Vec<String> = path.split('/').filter(|segment| !segment.is_empty()).map(unescape).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let api = Api::of(&segments, request.method());
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let access = shared.tokens.look(authorization);
-    if access != Access::Allowed && !api.is_open(&segments) {
-        return shared.turn_away(&Refusal::Unauthorized(access), api, request.headers());
+    let admitted = shared.admit(&mut peer, authorization);
+    if let Err(refusal) = admitted
+        && !api.is_open(&segments)
+    {
+        return shared.turn_away(&refusal, api, request.headers());
     }
     match api {
-        Api::Ingest => ingest::answer(&shared, &segments, request).await,
+        Api::Ingest => ingest::answer(&shared, &segments, &peer, request).await,
         Api::Splunk => splunk::answer(&shared, &segments, &peer, request).await,
         Api::Gelf => gelf::answer(&shared, &peer, request).await,
         Api::Otlp => otlp::answer(&shared, &peer, request).await,
         Api::OtlpGrpc => grpc::answer(&shared, &peer, request).await,
         Api::Journal => journal::answer(&shared, &peer, request).await,
-        Api::Elastic => elastic::answer(&shared, &segments, request).await,
+        Api::Elastic => elastic::answer(&shared, &segments, &peer, request).await,
     }
 }
 
@@ -212,6 +215,10 @@ pub(crate) enum Refusal {
     Method(Method),
     /// Its records would be taken for some that a numbered source signed.
     Unsigned(String),
+    /// Its records would be taken for some of this registered source.
+    NotThisSource(Arc<str>),
+    /// The registered source that sent it is disabled.
+    Disabled(Arc<str>),
     Delivery {
         status: StatusCode,
         code: &'static str,
@@ -230,7 +237,7 @@ impl Refusal {
             Self::Encoding(_) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unsigned(_) => StatusCode::FORBIDDEN,
+            Self::Unsigned(_) | Self::NotThisSource(_) | Self::Disabled(_) => StatusCode::FORBIDDEN,
             Self::Delivery { status, .. } => *status,
             Self::Hec(fault) => StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Keep(KeepError::Overloaded) => StatusCode::TOO_MANY_REQUESTS,
@@ -250,6 +257,8 @@ impl Refusal {
             Self::NotFound(_) => "not_found",
             Self::Method(_) => "method_not_allowed",
             Self::Unsigned(_) => "unsigned",
+            Self::NotThisSource(_) => "not_this_source",
+            Self::Disabled(_) => DISABLED,
             Self::Delivery { code, .. } => code,
             Self::Hec(fault) => fault.name(),
             Self::Keep(KeepError::Overloaded) => "overloaded",
@@ -270,6 +279,12 @@ impl Refusal {
             Self::NotFound(path) => format!("there is nothing at `{path}`"),
             Self::Method(method) => format!("`{method}` is not possible here"),
             Self::Unsigned(source) => format!("`{source}` is a numbered source: only deliveries signed with its key are taken"),
+            Self::NotThisSource(name) => {
+                format!("`{name}` is a registered source: only what comes with its token is taken under its name")
+            }
+            Self::Disabled(name) => {
+                format!("the source `{name}` is disabled: nothing is taken from it until `reeve source enable {name}`")
+            }
             Self::Delivery { reason, .. } => reason.clone(),
             Self::Hec(fault) => fault.text.to_owned(),
             Self::Keep(error) => error.to_string(),
@@ -280,6 +295,29 @@ impl Refusal {
 impl Shared {
     pub(crate) fn tokens_needed(&self) -> bool {
         self.tokens.is_needed()
+    }
+
+    /// Finds out who is asking, by token, certificate or address, and whether they may write.
+    fn admit(&self, peer: &mut Peer, authorization: Option<&str>) -> Result<(), Refusal> {
+        let senders = &self.intake.senders;
+        let shown = token::shown(authorization);
+        let by_token = shown.iter().find_map(|token| senders.by_token(token));
+        let has_own = by_token.is_some();
+        match by_token {
+            Some(sender) => peer.sender = Some(sender),
+            // One that was retired or mistyped must not pass for somebody else's.
+            None if shown.iter().any(|token| is_token(token)) => return Err(Refusal::Unauthorized(Access::WrongToken)),
+            None => peer.recognise(senders),
+        }
+        if let Some(sender) = peer.sender.as_ref().filter(|sender| !sender.is_enabled()) {
+            self.intake.counters.source(sender.name()).refused(DISABLED, 1);
+            return Err(Refusal::Disabled(sender.name().clone()));
+        }
+        match self.tokens.look(authorization) {
+            Access::Allowed => Ok(()),
+            _ if has_own => Ok(()),
+            access => Err(Refusal::Unauthorized(access)),
+        }
     }
 
     /// Counts a refusal and answers it in the words of the API that was spoken to.

@@ -15,10 +15,11 @@ use crate::{
     bulk::check_name,
     http::{Api, LINES_MAX, Refusal, Shared, json},
     lines::{self, Cut},
+    stream::Peer,
 };
 
 /// `POST /ingest/{source}`: the body's records are kept under the source's name; the answer comes when they are durable.
-pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request) -> Response {
+pub(crate) async fn answer(shared: &Shared, segments: &[&str], peer: &Peer, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let result = async {
         let source = match segments {
@@ -32,12 +33,12 @@ pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request)
         if parts.headers.contains_key(DELIVERY) {
             return deliver(shared, source, &parts.headers, body).await;
         }
-        if shared.intake.deliveries.as_ref().is_some_and(|deliveries| deliveries.is_numbered(source)) {
-            return Err(Refusal::Unsigned(source.to_owned()));
+        let source = named(shared, peer, source)?;
+        if shared.intake.deliveries.as_ref().is_some_and(|deliveries| deliveries.is_numbered(&source)) {
+            return Err(Refusal::Unsigned(source.to_string()));
         }
         let (body, mut room) = shared.body(&parts.headers, body).await?;
         let cut = cut(&body, &parts.headers, shared.limits.record_bytes_max)?;
-        let source: Arc<str> = source.into();
         if cut.oversize > 0 {
             shared.intake.counters.source(&source).problem("oversize_split", cut.oversize);
         }
@@ -51,6 +52,16 @@ pub(crate) async fn answer(shared: &Shared, segments: &[&str], request: Request)
     match result.await {
         Ok(answer) => json(StatusCode::OK, answer.to_string().into_bytes()),
         Err(refusal) => shared.turn_away(&refusal, Api::Ingest, &parts.headers),
+    }
+}
+
+/// What the records are named: a registered source writes under its own name, and nobody else does.
+fn named(shared: &Shared, peer: &Peer, source: &str) -> Result<Arc<str>, Refusal> {
+    match (&peer.sender, shared.intake.senders.owner(source)) {
+        (Some(sender), _) if sender.owns(source) => Ok(source.into()),
+        (Some(_), _) => Ok(peer.stream("", source)),
+        (None, Some(owner)) => Err(Refusal::NotThisSource(owner.name().clone())),
+        (None, None) => Ok(source.into()),
     }
 }
 

@@ -24,10 +24,13 @@ mod journal; // POST /upload: systemd-journal-upload
 pub mod lines; // NDJSON, JSON arrays and text cut into records
 pub mod logs; // requests of the OpenTelemetry logs service cut into records
 mod moment; // times as envelopes write them
+mod network; // addresses, and how many of their bits count
 mod otlp; // OpenTelemetry logs over HTTP
 mod pace; // how slowly something may come in
 mod packing; // packed bytes, told by how they begin
+mod registry; // the registered sources as they are kept
 pub mod relp; // RELP: syslog with an answer to every message
+mod sender; // the registered sources as listeners look them up
 mod splunk; // the Splunk HTTP Event Collector
 mod stream; // connections, plain or over TLS
 mod syslog; // UDP, TCP and TLS syslog
@@ -36,13 +39,16 @@ mod token; // who may write
 mod watch; // a folder whose files appear, grow and rotate
 
 pub use arrival::{Arrival, Delivered, Deliveries, Delivering, DeliveryError, Intake, KeepError, Keeper, Kept};
-pub use count::{Counters, ListenerCount, Snapshot, SourceCount};
+pub use count::{Counters, ListenerCount, ListenerLine, Snapshot, SourceCount, SourceLine};
 pub use elastic::Elastic;
 pub use flow::serve_flows;
 pub use forward::{ForwardOptions, serve_forward};
 pub use gelf::{serve_gelf_tcp, serve_gelf_udp};
 pub use http::{Api, HttpLimits, Running, serve_http};
+pub use network::{Network, NotANetwork};
+pub use registry::{Change, RESERVED, Registered, Registry, RegistryError, State};
 pub use relp::serve_relp;
+pub use sender::{Sender, Senders, new_token, token_hash};
 pub use stream::{Place, StreamLimits};
 pub use syslog::{serve_tcp, serve_udp};
 pub use tls::{Tls, TlsFiles};

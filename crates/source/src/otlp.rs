@@ -56,6 +56,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 pub(crate) fn status_code(refusal: &Refusal) -> u16 {
     match refusal {
         Refusal::Unauthorized(_) => 16,
+        Refusal::Disabled(_) => 7,
         Refusal::Keep(_) | Refusal::Incomplete => 14,
         Refusal::NotFound(_) | Refusal::Method(_) => 12,
         _ => 3,
@@ -75,7 +76,11 @@ pub(crate) async fn keep(
     let mut batch = Vec::new();
     for group in groups {
         let claims = group.claims(peer.identity.as_deref()).map(Arc::from);
-        let source = sources.entry(group.service).or_insert_with_key(|service| source_name(service.as_deref())).clone();
+        let named = |service: &Option<Arc<str>>| {
+            let service = service.as_deref().filter(|name| check_name(name).is_ok());
+            peer.stream("otlp", service.unwrap_or_default())
+        };
+        let source = sources.entry(group.service).or_insert_with_key(named).clone();
         let count = shared.intake.counters.source(&source);
         for record in group.records {
             if record.raw.is_empty() {
@@ -107,13 +112,6 @@ fn check_claims(groups: &[Group], bytes_max: usize) -> Result<(), Refusal> {
         return Err(Refusal::Malformed(format!("{reason}, {bytes_max} bytes")));
     }
     Ok(())
-}
-
-fn source_name(service: Option<&str>) -> Arc<str> {
-    match service.filter(|name| check_name(name).is_ok()) {
-        Some(name) => format!("otlp/{name}").into(),
-        None => "otlp".into(),
-    }
 }
 
 /// Resources have some hundred bytes.

@@ -230,11 +230,20 @@ impl Session {
     async fn run(mut self) {
         loop {
             let heard = self.link.hear(self.frames.buffer(), BATCH_BYTES_MAX).await;
+            if heard == Heard::Bytes {
+                self.source = self.link.peer.source("syslog");
+            }
             let Ok(ends) = self.answer_frames().await else { break };
             match heard {
                 Heard::Bytes if ends => break,
                 Heard::Bytes => {}
                 Heard::End => break,
+                Heard::Disabled => {
+                    // A session opens with the number 1. Of one that is open, what is not answered comes again on the next.
+                    let refusal = if self.is_open { Vec::new() } else { response(1, &["500 the source is disabled"]) };
+                    self.link.say(&[refusal, b"0 serverclose 0\n".to_vec()].concat()).await;
+                    break;
+                }
                 Heard::Broken(reason) => {
                     self.link.intake.counters.source(&self.source).problem(reason, 1);
                     return;

@@ -44,6 +44,7 @@ pub(crate) async fn answer(shared: &Shared, segments: &[&str], peer: &Peer, requ
 pub(crate) fn refuse(refusal: &Refusal) -> Response {
     let (status, code, text) = match refusal {
         Refusal::Hec(fault) => return refuse_event(fault),
+        Refusal::Disabled(_) => (403, 1, "Token disabled"),
         Refusal::Unauthorized(Access::NoToken) => (401, 2, "Token is required"),
         Refusal::Unauthorized(Access::NoScheme) => (401, 3, "Invalid authorization"),
         Refusal::Unauthorized(_) => (403, 4, "Invalid token"),
@@ -105,10 +106,10 @@ async fn take_events(shared: &Shared, asked: &Asked<'_>, body: Body) -> Answer {
     let channel = asked.channel()?;
     let (body, room) = shared.body(asked.headers, body).await?;
     let (claims, default) = (asked.claims(), asked.says("sourcetype"));
-    let mut sources = Sources::default();
+    let mut sources = Sources::of(asked.peer);
     let mut batch = Vec::new();
     for event in hec::events(&body, RECORDS_MAX).map_err(Refusal::Hec)? {
-        let source = sources.of(event.sourcetype.as_deref().or(default));
+        let source = sources.named(event.sourcetype.as_deref().or(default));
         for raw in counted(shared, Cut::of(event.raw, shared.limits.record_bytes_max), &source) {
             let arrival = Arrival::new(raw, source.clone(), Transport::SplunkHec);
             batch.push(Arrival { claimed: event.claimed, claims: claims.clone(), ..arrival });
@@ -120,7 +121,7 @@ async fn take_events(shared: &Shared, asked: &Asked<'_>, body: Body) -> Answer {
 async fn take_raw(shared: &Shared, asked: &Asked<'_>, body: Body) -> Answer {
     let channel = asked.channel()?;
     let (body, room) = shared.body(asked.headers, body).await?;
-    let source = Sources::default().of(asked.says("sourcetype"));
+    let source = Sources::of(asked.peer).named(asked.says("sourcetype"));
     let (claims, claimed) = (asked.claims(), asked.says("time").and_then(moment::seconds));
     let records = counted(shared, lines::lines(&body, shared.limits.record_bytes_max), &source).into_iter();
     let batch: Vec<Arrival> = records
@@ -179,18 +180,21 @@ fn counted(shared: &Shared, cut: Cut, source: &str) -> Vec<bytes::Bytes> {
 }
 
 /// Source names by sourcetype, the last one kept: events of a request are nearly always of one.
-#[derive(Default)]
-struct Sources(Option<(String, Arc<str>)>);
+struct Sources<'p> {
+    peer: &'p Peer,
+    last: Option<(String, Arc<str>)>,
+}
 
-impl Sources {
-    fn of(&mut self, sourcetype: Option<&str>) -> Arc<str> {
+impl<'p> Sources<'p> {
+    fn of(peer: &'p Peer) -> Self {
+        Self { peer, last: None }
+    }
+
+    fn named(&mut self, sourcetype: Option<&str>) -> Arc<str> {
         let name = sourcetype.filter(|name| check_name(name).is_ok()).unwrap_or("");
-        match &self.0 {
+        match &self.last {
             Some((last, source)) if last == name => source.clone(),
-            _ => {
-                let source: Arc<str> = if name.is_empty() { "splunk".into() } else { format!("splunk/{name}").into() };
-                self.0.insert((name.to_owned(), source)).1.clone()
-            }
+            _ => self.last.insert((name.to_owned(), self.peer.stream("splunk", name))).1.clone(),
         }
     }
 }

@@ -19,8 +19,9 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use crate::{
-    Error, Intake, Running, Tls,
+    Error, Intake, Running, Sender, Senders, Tls,
     gate::{Gate, Pass},
+    sender,
 };
 
 /// What a listener is called, where it listens, and whether over TLS.
@@ -71,15 +72,27 @@ pub(crate) struct Peer {
     pub(crate) address: IpAddr,
     /// The name in the client's certificate, which the handshake has checked.
     pub(crate) identity: Option<Arc<str>>,
+    /// The registered source it is.
+    pub(crate) sender: Option<Arc<Sender>>,
 }
 
 impl Peer {
-    /// The source a peer is: by its certificate, else by its address.
+    /// Looks up who it is by certificate and address.
+    pub(crate) fn recognise(&mut self, senders: &Senders) {
+        self.sender = senders.by_peer(self.identity.as_deref(), self.address);
+    }
+
+    /// What its records are named where the protocol names nothing: by its certificate, else by its address.
     pub(crate) fn source(&self, way: &str) -> Arc<str> {
         match &self.identity {
-            Some(name) => format!("{way}/{name}").into(),
-            None => format!("{way}/{}", self.address.to_canonical()).into(),
+            Some(name) => sender::of_peer(self.sender.as_deref(), way, name),
+            None => sender::of_peer(self.sender.as_deref(), way, &self.address.to_canonical()),
         }
+    }
+
+    /// What the records of a stream are named that it gives a name.
+    pub(crate) fn stream(&self, way: &str, stream: &str) -> Arc<str> {
+        sender::of_stream(self.sender.as_deref(), way, stream)
     }
 }
 
@@ -117,7 +130,7 @@ impl Door {
                 (stream, from, pass) = self.gate.accept(&self.listener) => {
                     // Answers are small and awaited: do not hold them back.
                     let _ = stream.set_nodelay(true);
-                    let peer = Peer { address: from.ip(), identity: None };
+                    let peer = Peer { address: from.ip(), identity: None, sender: None };
                     match self.tls.clone() {
                         None => return Entered { wire: Wire::Plain(stream), peer, pass },
                         Some(tls) => drop(self.shaking.spawn(shake(tls, stream, peer, pass, self.gate.clone()))),
@@ -164,8 +177,11 @@ where
         let stopped = stop.clone();
         loop {
             tokio::select! {
-                Entered { wire, peer, pass } = door.next() => {
-                    connections.spawn(talk(Link { wire, peer, intake: intake.clone(), limits: limits.clone(), stop: stopped.clone(), _pass: pass }));
+                Entered { wire, mut peer, pass } = door.next() => {
+                    let known = intake.senders.version();
+                    peer.recognise(&intake.senders);
+                    let (intake, limits, stop) = (intake.clone(), limits.clone(), stopped.clone());
+                    connections.spawn(talk(Link { wire, peer, known, intake, limits, stop, _pass: pass }));
                 }
                 _ = stop.wait_for(|stop| *stop) => break,
             }
@@ -180,6 +196,8 @@ where
 pub(crate) struct Link {
     pub(crate) wire: Wire,
     pub(crate) peer: Peer,
+    /// The registry's version that the peer was looked up in.
+    known: u64,
     pub(crate) intake: Intake,
     pub(crate) limits: StreamLimits,
     pub(crate) stop: watch::Receiver<bool>,
@@ -197,12 +215,41 @@ pub(crate) enum Heard {
     Broken(&'static str),
     /// The server is to stop.
     Stop,
+    /// The source at the other end is disabled: what it sent was not taken, and is counted.
+    Disabled,
 }
 
 impl Link {
     /// Waits for bytes and adds them to the buffer, with all that have arrived by then up to `bytes_max`, so that one write to disk serves
     /// more messages.
     pub(crate) async fn hear(&mut self, buffer: &mut BytesMut, bytes_max: usize) -> Heard {
+        let before = buffer.len();
+        let heard = self.hear_anyone(buffer, bytes_max).await;
+        self.recognise();
+        if heard == Heard::Bytes && self.is_disabled() {
+            buffer.truncate(before);
+            return Heard::Disabled;
+        }
+        heard
+    }
+
+    /// Looks up anew who is at the other end, if the registry changed.
+    fn recognise(&mut self) {
+        let version = self.intake.senders.version();
+        if self.known != version {
+            self.known = version;
+            self.peer.recognise(&self.intake.senders);
+        }
+    }
+
+    /// Whether the source at the other end is disabled; then that is counted.
+    fn is_disabled(&self) -> bool {
+        let Some(sender) = self.peer.sender.as_ref().filter(|sender| !sender.is_enabled()) else { return false };
+        self.intake.counters.source(sender.name()).refused(DISABLED, 1);
+        true
+    }
+
+    async fn hear_anyone(&mut self, buffer: &mut BytesMut, bytes_max: usize) -> Heard {
         buffer.reserve(READ_BYTES);
         let read = tokio::select! {
             read = tokio::time::timeout(self.limits.idle, self.wire.read_buf(buffer)) => read,
@@ -296,5 +343,7 @@ pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
 /// How many records are kept in one write: small ones cost more than their bytes.
 pub(crate) const BATCH_RECORDS_MAX: usize = 16_384;
 const READ_BYTES: usize = 64 << 10;
+/// What deliveries of a disabled source are counted as.
+pub(crate) const DISABLED: &str = "source_disabled";
 /// A client that does not read its answers is given up.
 const ANSWER_MAX: Duration = Duration::from_secs(30);

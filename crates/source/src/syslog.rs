@@ -61,8 +61,9 @@ impl Connection {
     async fn run(mut self) {
         loop {
             match self.link.hear(self.framer.buffer(), BATCH_BYTES_MAX).await {
-                Heard::Bytes => {}
+                Heard::Bytes => self.source = self.link.peer.source("syslog"),
                 Heard::End => break,
+                Heard::Disabled => return self.link.close().await,
                 Heard::Broken(reason) => {
                     self.link.intake.counters.source(&self.source).problem(reason, 1);
                     break;

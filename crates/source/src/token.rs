@@ -26,8 +26,8 @@ impl Tokens {
         let Some(header) = authorization else { return Access::NoToken };
         let Some((scheme, credential)) = header.trim().split_once(' ') else { return Access::NoScheme };
         let credential = credential.trim();
-        let unpacked = base64::engine::general_purpose::STANDARD.decode(credential).unwrap_or_default();
-        let password = unpacked.iter().position(|byte| *byte == b':').map_or(&[][..], |at| &unpacked[at + 1..]);
+        let unpacked = unpacked(credential);
+        let password = password(&unpacked);
         let right = match scheme.to_ascii_lowercase().as_str() {
             "bearer" | "splunk" => self.has(credential.as_bytes()),
             "apikey" => self.has(credential.as_bytes()) | self.has(password),
@@ -50,6 +50,22 @@ impl Tokens {
         }
         found.into()
     }
+}
+
+/// What in an `Authorization` header may be a token: the credential, and the password in it.
+pub(crate) fn shown(authorization: Option<&str>) -> Vec<Vec<u8>> {
+    let Some((_, credential)) = authorization.and_then(|header| header.trim().split_once(' ')) else { return Vec::new() };
+    let credential = credential.trim();
+    vec![credential.as_bytes().to_vec(), password(&unpacked(credential)).to_vec()]
+}
+
+fn unpacked(credential: &str) -> Vec<u8> {
+    base64::engine::general_purpose::STANDARD.decode(credential).unwrap_or_default()
+}
+
+/// What comes after the first colon.
+fn password(unpacked: &[u8]) -> &[u8] {
+    unpacked.iter().position(|byte| *byte == b':').map_or(&[][..], |at| &unpacked[at + 1..])
 }
 
 /// What the tokens say to an `Authorization` header.
