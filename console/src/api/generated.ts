@@ -300,6 +300,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The registered sources, and senders that nobody registered. */
+        get: operations["sources"];
+        put?: never;
+        /** Register, disable, enable or retire a source, or give it another token. */
+        post: operations["change_source"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sources/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One source, with what its events were read as. */
+        get: operations["source"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/status": {
         parameters: {
             query?: never;
@@ -440,6 +475,15 @@ export interface components {
              * @description Events in it.
              */
             count: number;
+        };
+        /** @description What came of a change. */
+        ChangedSource: {
+            /** @description What to paste where the events are, with the token in it. */
+            setup: string | null;
+            /** @description The source as it is now. */
+            source: components["schemas"]["Source"];
+            /** @description Its new token; shown this once. */
+            token: string | null;
         };
         /** @description One step of a check. */
         CheckStep: {
@@ -855,6 +899,28 @@ export interface components {
          * @description A record's bytes exactly as received.
          */
         RawBytes: string;
+        /** @description How many of a source's events one decoder read. */
+        ReadAs: {
+            /** @description The decoder; `json`, `text` and `unknown` recognised nothing. */
+            decoder: string;
+            /**
+             * Format: int64
+             * @description Events.
+             */
+            events: number;
+            /** @description Time of the first, RFC 3339. */
+            first_at: string;
+            /** @description When the first was received, RFC 3339. */
+            first_received_at: string;
+            /** @description Time of the last, RFC 3339. */
+            last_at: string;
+            /** @description When the last was received, RFC 3339. */
+            last_received_at: string;
+            /** @description Finds these events. */
+            query: string;
+            /** @description Whether it recognised what it read. */
+            recognised: boolean;
+        };
         /** @description What was noted when a record was received. */
         Receipt: {
             claimed: components["schemas"]["ClaimedTime"] | null;
@@ -1015,6 +1081,105 @@ export interface components {
             /** @description What is there and what is not. */
             statement: Record<string, never>;
         };
+        /** @description A source: what it is, and what was counted since the server started. */
+        Source: {
+            /**
+             * Format: int64
+             * @description Their raw bytes.
+             */
+            bytes: number;
+            /** @description When it was last changed, RFC 3339. */
+            changed_at: string | null;
+            /** @description By whom. */
+            changed_by: string | null;
+            /** @description Since when the counts below are, RFC 3339: the server's start. None if no server runs. */
+            counted_since: string | null;
+            /** @description When it was registered, RFC 3339. */
+            created_at: string | null;
+            /** @description By whom. */
+            created_by: string | null;
+            /** @description Lost, by reason. */
+            dropped: {
+                [key: string]: number;
+            };
+            /** @description What it is known by: `token`, `certificate NAME`, addresses. */
+            known_by: string[];
+            /** @description Retention and access regime of its records. */
+            label: string;
+            /** @description When the last became durable, RFC 3339. */
+            last_seen_at: string | null;
+            /** @description Named by a decoder in what was kept, by problem. */
+            misread: {
+                [key: string]: number;
+            };
+            /** @description Its name. */
+            name: string;
+            /** @description Wrong on the way in, but kept, by reason. */
+            problems: {
+                [key: string]: number;
+            };
+            /** @description Finds its events. */
+            query: string;
+            /**
+             * Format: double
+             * @description Records a second over the last minute.
+             */
+            rate_per_second: number;
+            /** @description Why, if that was said. */
+            reason: string | null;
+            /**
+             * Format: int64
+             * @description Records made durable.
+             */
+            records: number;
+            /** @description Not taken, sender told, by reason. */
+            refused: {
+                [key: string]: number;
+            };
+            /** @description Whether its deliveries are taken. */
+            state: components["schemas"]["SourceState"];
+            /** @description What it is meant to send with. */
+            way: string | null;
+        };
+        /**
+         * @description What can be done with a source.
+         * @enum {string}
+         */
+        SourceAct: "add" | "token" | "disable" | "enable" | "retire";
+        /** @description A change of one source. `add` takes all members, the others `reason` alone. */
+        SourceChange: {
+            /** @description What to do. */
+            act: components["schemas"]["SourceAct"];
+            /** @description Addresses and networks it sends from. With neither these nor a certificate it gets a token. */
+            addresses?: string[];
+            /** @description The name in its client certificate. */
+            certificate?: string | null;
+            /** @description Its policy label; `default` unless told. */
+            label?: string | null;
+            /** @description The source's name. */
+            name?: string;
+            /** @description Why; kept with the source. */
+            reason?: string | null;
+            /** @description What it sends with; `curl` unless told. */
+            way?: string | null;
+        };
+        /** @description A source with what was read of it, at any time. */
+        SourceDetail: {
+            /** @description Events by decoder, most first. */
+            read_as: components["schemas"]["ReadAs"][];
+            /** @description What it is. */
+            source: components["schemas"]["Source"];
+        };
+        /** @description Every source. */
+        SourceList: {
+            /** @description By name; those that nobody registered last. */
+            sources: components["schemas"]["Source"][];
+        };
+        /**
+         * @description Whether a source's deliveries are taken.
+         * @enum {string}
+         */
+        SourceState: "enabled" | "disabled" | "retired" | "unregistered";
         /** @description Where to start: an alert, or a record. Exactly one of them. */
         Start: {
             /** @description Id of an alert. */
@@ -1796,6 +1961,107 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    sources: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceList"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+        };
+    };
+    change_source: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SourceChange"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedSource"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+        };
+    };
+    source: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceDetail"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fault"];
+                };
             };
         };
     };

@@ -311,6 +311,7 @@ fn exposition(sight: &Sight) -> String {
         ("reeve_intake_dropped_records_total", "Events lost before they could be kept, by reason.", "dropped"),
         ("reeve_intake_refused_records_total", "Events not taken whose sender was told so, by reason.", "refused"),
         ("reeve_intake_problem_records_total", "Events kept with something wrong about them, by reason.", "problems"),
+        ("reeve_misread_problems_total", "Problems that decoders named in what was kept, by problem.", "misread"),
     ] {
         by_reason(&mut text, name, help, &reasons(&sight.counters["intake"]["sources"], part));
     }

@@ -10,6 +10,7 @@ mod health; // health and metrics, for monitoring
 mod incidents; // reconstruct, list, read
 mod session; // who is asking
 pub mod shapes; // what the answers look like
+pub mod sources; // the registered sources
 mod status; // counters
 mod summary; // one line for an event
 
@@ -52,6 +53,8 @@ pub struct App {
     pub counters: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// Makes a signed statement of completeness; shows no content. Blocks.
     pub completeness: Completeness,
+    /// The registered sources.
+    pub sources: Arc<dyn sources::SourceDesk>,
 }
 
 /// How statements of completeness are made.
@@ -86,6 +89,8 @@ fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(incidents::incidents, incidents::reconstruct))
         .routes(routes!(incidents::incident))
         .routes(routes!(completeness::completeness))
+        .routes(routes!(sources::sources, sources::change_source))
+        .routes(routes!(sources::source))
         .routes(routes!(status::status))
         .routes(routes!(health::health))
         .routes(routes!(health::metrics));

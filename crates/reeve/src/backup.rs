@@ -220,9 +220,11 @@ fn is_kept(path: &Path, without_key: bool) -> bool {
     !dropped
 }
 
-/// How far watched folders were read, and where the stable key is if it is not here.
+/// How far watched folders were read, where the stable key is if it is not here, and the registered sources.
 fn is_note(path: &Path) -> bool {
-    path.to_str().is_some_and(|name| name == "pkcs11.json" || (name.starts_with("watch-") && name.ends_with(".json")))
+    path.to_str().is_some_and(|name| {
+        name == "pkcs11.json" || name == "sources.json" || (name.starts_with("watch-") && name.ends_with(".json"))
+    })
 }
 
 /// A database as one moment had it, whoever writes to it.

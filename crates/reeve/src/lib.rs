@@ -25,6 +25,7 @@ mod search_cmd;
 mod send;
 mod serve;
 mod source_cmd;
+mod sources;
 
 use std::process::ExitCode;
 
@@ -63,7 +64,7 @@ enum Command {
     Ingest(ingest::Args),
     /// Number, sign and send lines of files as a source, until each is receipted
     Send(send::Args),
-    /// Make the key of a source that numbers and signs what it sends
+    /// Register what sends here, see how it does, give it tokens and keys
     #[command(subcommand)]
     Source(source_cmd::Command),
     /// Search events with the search bar's language or SQL

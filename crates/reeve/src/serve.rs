@@ -22,7 +22,6 @@ use std::{
 
 use axum::serve::ListenerExt as _;
 use bytes::Bytes;
-use reeve_access::Access;
 use reeve_completeness::{Numbered, Query};
 use reeve_detect::{Engine, RuleSet};
 use reeve_record::Transport;
@@ -42,10 +41,12 @@ use self::{
     upkeep::Upkeep,
 };
 use crate::{
-    asked, completeness_cmd,
+    asked::Answering,
+    completeness_cmd,
     exit::{self, Failure, USAGE},
     folder::{self, Folder},
     output,
+    sources::Desk,
 };
 
 /// Runs the server until it is told to stop.
@@ -77,6 +78,7 @@ struct Server {
     space: Arc<Space>,
     intake: Intake,
     numbered: Arc<Numbered>,
+    desk: Arc<Desk>,
     losses: Arc<Losses>,
     stop: watch::Sender<bool>,
     stopped: watch::Receiver<bool>,
@@ -100,12 +102,24 @@ impl Server {
         let numbered = deliveries::open(&folder.dir, folder.ledger.clone(), config.sources.clone(), folder.queue.clone())
             .map_err(|error| Failure::new(USAGE, format!("cannot register the numbered sources: {error}")))?;
         let numbered = Arc::new(numbered);
-        let intake = Intake::new(Arc::new(LedgerKeeper::new(folder.ledger.clone(), space.clone())))
-            .with_deliveries(Arc::new(Gate { numbered: numbered.clone(), space: space.clone() }));
+        let desk = Desk::open(&config.data)?;
+        desk.check_against(config.sources.iter().map(|source| source.key.name()))?;
+        let keeper = LedgerKeeper::new(folder.ledger.clone(), space.clone(), desk.senders());
+        let intake = Intake::new(Arc::new(keeper))
+            .with_deliveries(Arc::new(Gate { numbered: numbered.clone(), space: space.clone() }))
+            .with_senders(desk.senders());
+        let desk = Arc::new(desk.counting(intake.counters.clone()));
         let losses = Arc::new(Losses::new(intake.counters.clone(), folder.access.clone()));
         let (stop, stopped) = watch::channel(false);
         let measuring = tokio::spawn(measure(space.clone(), config.data.clone()));
-        let asked = tokio::spawn(answer(config.data.clone(), folder.access.clone()));
+        let answering = Answering {
+            data: config.data.clone(),
+            access: folder.access.clone(),
+            reads: folder.reads.clone(),
+            desk: desk.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let asked = tokio::spawn(answer(answering));
         let looking_after = tokio::spawn(deliveries::look_after(numbered.clone(), losses.clone()));
         let mut server = Self {
             config,
@@ -115,6 +129,7 @@ impl Server {
             space,
             intake,
             numbered,
+            desk,
             losses,
             stop,
             stopped,
@@ -133,6 +148,7 @@ impl Server {
         // Whatever cannot be opened ends the start; what runs by then is stopped as at any other end.
         let opened = server.open(reading.progress.clone()).await;
         if opened.is_ok() {
+            server.desk.listening(server.addresses());
             server.say_ready()?;
             signals.wait().await;
             tracing::info!("stopping: listeners first, then what they took is read and sealed");
@@ -154,7 +170,8 @@ impl Server {
             self.engine.clone(),
             folder.queue.clone(),
             self.config.limits.reading_threads,
-        );
+        )
+        .counting(self.intake.counters.clone());
         let progress = reading.progress();
         let stop = Arc::new(AtomicBool::new(false));
         let (flag, space) = (stop.clone(), self.space.clone());
@@ -241,6 +258,7 @@ impl Server {
             rules: self.rules.clone(),
             counters: Box::new(counters),
             completeness: Box::new(completeness),
+            sources: self.desk.clone(),
         })))
     }
 
@@ -315,12 +333,18 @@ impl Server {
         Ok(())
     }
 
+    /// Where the listeners are, by name.
+    fn addresses(&self) -> BTreeMap<String, String> {
+        let listeners = self.listeners.iter().filter(|(name, _)| **name != "console");
+        listeners.map(|(name, url)| ((*name).to_owned(), url.clone())).collect()
+    }
+
     fn say_ready(&self) -> Result<(), Failure> {
         let data = std::path::absolute(&self.config.data).unwrap_or_else(|_| self.config.data.clone());
         output::json(&serde_json::json!({
             "ready": true,
             "console": self.listeners.get("console"),
-            "listeners": self.listeners.iter().filter(|(name, _)| **name != "console").collect::<BTreeMap<_, _>>(),
+            "listeners": self.addresses(),
             "data": data,
         }))
     }
@@ -432,13 +456,13 @@ async fn measure(space: Arc<Space>, folder: PathBuf) {
     }
 }
 
-/// Records the acts that commands beside the server are about to do.
-async fn answer(data: PathBuf, access: Arc<Access>) {
+/// Answers what commands beside the server ask, and records what they are about to do.
+async fn answer(answering: Answering) {
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {
         tick.tick().await;
-        let (data, access) = (data.clone(), access.clone());
-        let _ = tokio::task::spawn_blocking(move || asked::answer(&data, &access)).await;
+        let answering = answering.clone();
+        let _ = tokio::task::spawn_blocking(move || answering.answer()).await;
     }
 }
 

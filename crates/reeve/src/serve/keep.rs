@@ -11,30 +11,32 @@ use std::{
 use bytes::Bytes;
 use reeve_ledger::{Ledger, NewRecord};
 use reeve_record::{RecordId, Transport};
-use reeve_source::{Arrival, KeepError, Keeper, Kept};
+use reeve_source::{Arrival, KeepError, Keeper, Kept, Senders};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Keeps arrivals in the ledger. What is handed over and not yet durable is bounded; past the bound senders wait, then are told.
 pub(crate) struct LedgerKeeper {
     ledger: Arc<Ledger>,
-    policy: Arc<str>,
+    senders: Arc<Senders>,
     room: Arc<Semaphore>,
     space: Arc<Space>,
 }
 
 impl LedgerKeeper {
-    pub(crate) fn new(ledger: Arc<Ledger>, space: Arc<Space>) -> Self {
-        Self { ledger, policy: "default".into(), room: Arc::new(Semaphore::new(ROOM_PERMITS)), space }
+    pub(crate) fn new(ledger: Arc<Ledger>, space: Arc<Space>, senders: Arc<Senders>) -> Self {
+        Self { ledger, senders, room: Arc::new(Semaphore::new(ROOM_PERMITS)), space }
     }
 
     fn records(&self, batch: Vec<Arrival>) -> Vec<Part> {
         let mut parts = Vec::new();
         let mut part = Part::default();
+        let mut labels = Labels::new(&self.senders);
         for arrival in batch {
             if part.is_full(&arrival) {
                 parts.push(std::mem::take(&mut part));
             }
-            part.add(arrival, &self.policy);
+            let label = labels.of(&arrival.source);
+            part.add(arrival, label);
         }
         parts.push(part);
         parts.iter_mut().for_each(Part::close_envelope);
@@ -59,6 +61,27 @@ impl LedgerKeeper {
     }
 }
 
+/// Policy labels by source name; batches are nearly always of one source.
+struct Labels<'s> {
+    senders: &'s Senders,
+    default: Arc<str>,
+    last: Option<(Arc<str>, Arc<str>)>,
+}
+
+impl<'s> Labels<'s> {
+    fn new(senders: &'s Senders) -> Self {
+        Self { senders, default: "default".into(), last: None }
+    }
+
+    fn of(&mut self, source: &Arc<str>) -> Arc<str> {
+        if let Some((_, label)) = self.last.as_ref().filter(|(last, _)| Arc::ptr_eq(last, source)) {
+            return label.clone();
+        }
+        let label = self.senders.owner(source).map_or_else(|| self.default.clone(), |sender| sender.label().clone());
+        self.last.insert((source.clone(), label)).1.clone()
+    }
+}
+
 /// What the ledger says of a part of a batch, when it is durable.
 type Outcome = oneshot::Receiver<Result<Vec<RecordId>, reeve_ledger::Error>>;
 
@@ -80,7 +103,7 @@ impl Part {
         !self.records.is_empty() && (self.bytes + size > PART_BYTES_MAX || self.records.len() + 1 >= PART_RECORDS_MAX)
     }
 
-    fn add(&mut self, arrival: Arrival, policy: &Arc<str>) {
+    fn add(&mut self, arrival: Arrival, policy: Arc<str>) {
         let follows = self.claims == arrival.claims && self.records.last().is_some_and(|last| last.source == arrival.source);
         if !follows {
             self.close_envelope();
@@ -89,12 +112,13 @@ impl Part {
                 self.bytes += claims.len();
                 self.envelopes.push((self.records.len(), claims.clone()));
                 // Its text says how many records follow, which is known at the end.
-                self.records.push(NewRecord::new(format!("{ENVELOPES}{}", arrival.source), Transport::Internal, Bytes::new()));
+                let envelope = NewRecord::new(format!("{ENVELOPES}{}", arrival.source), Transport::Internal, Bytes::new());
+                self.records.push(NewRecord { policy: policy.clone(), ..envelope });
             }
         }
         self.bytes += arrival.raw.len() + arrival.source.len();
         let Arrival { raw, source, transport, claimed, .. } = arrival;
-        self.records.push(NewRecord { raw, source, transport, claimed, policy: policy.clone() });
+        self.records.push(NewRecord { raw, source, transport, claimed, policy });
     }
 
     /// Writes the text of the last envelope, now that the records it is about are there.
@@ -137,8 +161,12 @@ impl Keeper for LedgerKeeper {
         if let Ok(room) = self.room.clone().try_acquire_many_owned(permits) {
             return Box::pin(wait(self.submit(batch, room)));
         }
-        let keeper =
-            Self { ledger: self.ledger.clone(), policy: self.policy.clone(), room: self.room.clone(), space: self.space.clone() };
+        let keeper = Self {
+            ledger: self.ledger.clone(),
+            senders: self.senders.clone(),
+            room: self.room.clone(),
+            space: self.space.clone(),
+        };
         Box::pin(async move {
             match tokio::time::timeout(PATIENCE, keeper.room.clone().acquire_many_owned(permits)).await {
                 Ok(Ok(room)) => wait(keeper.submit(batch, room)).await,
@@ -287,12 +315,12 @@ mod tests {
     #[test]
     fn an_envelope_stands_before_the_records_it_is_about() {
         let mut part = Part::default();
-        let policy = "default".into();
+        let policy: Arc<str> = "default".into();
         let tag = Some("{\"tag\":\"a\"}");
         for (source, raw, claims) in
             [("f/a", "1", tag), ("f/a", "2", tag), ("f/b", "3", tag), ("f/b", "4", None), ("f/b", "5", Some("{}"))]
         {
-            part.add(arrival(source, raw, claims), &policy);
+            part.add(arrival(source, raw, claims), policy.clone());
         }
         part.close_envelope();
         let got: Vec<_> = part.records.iter().map(|new| (&*new.source, String::from_utf8_lossy(&new.raw).into_owned())).collect();

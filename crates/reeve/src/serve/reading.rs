@@ -23,6 +23,7 @@ use reeve_detect::{Correlator, Engine, Evidence, Finding, Hit, Scratch};
 use reeve_lake::{Lake, Row, Rows};
 use reeve_ledger::{Ledger, StoredRecord};
 use reeve_record::{RecordId, Transport};
+use reeve_source::Counters;
 
 pub(crate) use again::read_again;
 
@@ -103,6 +104,8 @@ pub(crate) struct Reading {
     next: RecordId,
     headers: Headers,
     flusher: Flusher,
+    /// Where problems are counted by source.
+    counters: Option<Arc<Counters>>,
     /// Findings the queue has not taken yet.
     untaken: Vec<NewFinding>,
     failures: u32,
@@ -136,9 +139,15 @@ impl Reading {
             shards,
             correlator,
             next,
+            counters: None,
         };
         reading.restore_headers();
         reading
+    }
+
+    /// The same, with problems counted there by source.
+    pub(crate) fn counting(self, counters: Arc<Counters>) -> Self {
+        Self { counters: Some(counters), ..self }
     }
 
     /// The counts, to be shown elsewhere.
@@ -251,9 +260,14 @@ impl Reading {
     /// Gives findings to the queue and rows to the lake.
     fn deliver(&mut self, mut work: Work) {
         self.progress.events.fetch_add(work.events, Relaxed);
-        if !work.problems.is_empty() {
+        if !work.misread.is_empty() {
             let mut counts = self.progress.problems.lock();
-            std::mem::take(&mut work.problems).into_iter().for_each(|(name, count)| *counts.entry(name).or_default() += count);
+            for ((source, problem), times) in &work.misread {
+                *counts.entry(problem).or_default() += times;
+                if let Some(counters) = &self.counters {
+                    counters.source(source).misread(problem, *times);
+                }
+            }
         }
         self.headers.note(&mut work.headers);
         for rows in work.rows {
@@ -363,7 +377,8 @@ struct Work {
     hits: Vec<(Hit, HitEvidence)>,
     headers: Vec<(Arc<str>, RecordId, bool)>,
     events: u64,
-    problems: BTreeMap<&'static str, u64>,
+    /// Problems by source and name; few events have any.
+    misread: HashMap<(Arc<str>, &'static str), u64>,
 }
 
 #[derive(Clone)]
@@ -380,8 +395,8 @@ impl Work {
         self.hits.extend(other.hits);
         self.headers.extend(other.headers);
         self.events += other.events;
-        for (name, count) in other.problems {
-            *self.problems.entry(name).or_default() += count;
+        for (problem, times) in other.misread {
+            *self.misread.entry(problem).or_default() += times;
         }
     }
 }
@@ -574,7 +589,7 @@ impl Events<'_, '_> {
         });
         self.work.events += 1;
         for problem in &parsed.problems {
-            *self.work.problems.entry(problem.code).or_default() += 1;
+            *self.work.misread.entry((self.source.clone(), problem.code)).or_default() += 1;
         }
         let (source, work) = (self.source, &mut *self.work);
         self.engine.evaluate(parsed, self.scratch, &mut |matched| {
