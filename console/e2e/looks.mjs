@@ -64,14 +64,14 @@ const PICTURED = ['search', 'alerts', 'incident', 'record'];
 /** Nothing may stick out sideways at the smallest width we promise. */
 const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 
-function look(name, theme, width) {
+export function look(name, theme, width, show = PAGES[name], pictured = PICTURED.includes(name)) {
   return [`${name} is accessible and whole, ${theme}, ${width} px`, async (page, { url }) => {
-    if (!(await PAGES[name](page, url))) return 'nothing to show';
+    if (!(await show(page, url))) return 'nothing to show';
     // Badges and charts arrive a moment after their page.
     await page.waitForTimeout(700);
     assert.equal(await overflow(page), 0, 'the page scrolls sideways');
     assert.deepEqual(await axe(page), []);
-    if (PICTURED.includes(name) && width === 1280) {
+    if (pictured && width === 1280) {
       mkdirSync(IMAGES, { recursive: true });
       await page.mouse.move(0, 0);
       await page.screenshot({ path: `${IMAGES}/${name}-${theme}.png` });

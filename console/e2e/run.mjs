@@ -4,6 +4,7 @@ import { enter, launch, open, server, signIn } from './browser.mjs';
 import { tests as search } from './search.mjs';
 import { tests as evidence } from './evidence.mjs';
 import { tests as triage } from './triage.mjs';
+import { tests as sources } from './sources.mjs';
 import { tests as shell } from './shell.mjs';
 import { tests as looks } from './looks.mjs';
 
@@ -38,7 +39,8 @@ async function run([title, test, options = {}]) {
   await page.context().close();
 }
 
-const waiting = [...shell, ...search, ...evidence, ...triage, ...looks].filter(([title]) => title.includes(wanted));
+// Those of the sources come last: what they send would be among the rows that others look at.
+const waiting = [...shell, ...search, ...evidence, ...triage, ...looks, ...sources].filter(([title]) => title.includes(wanted));
 const ran = waiting.length;
 const lane = async () => {
   for (let next = waiting.shift(); next; next = waiting.shift()) await run(next);

@@ -4,6 +4,7 @@ import { SEGMENT_RECORDS } from './events.mjs';
 import { makeAlerts } from './alerts.mjs';
 import { makeIncident } from './incident.mjs';
 import { search, histogram, fields } from './search.mjs';
+import * as sources from './sources.mjs';
 import { CHECKPOINT, KEY, proof, rawBytes, receivedAt } from './ledger.mjs';
 
 const alerts = makeAlerts();
@@ -112,5 +113,8 @@ export const routes = [
   ['GET', /^\/incidents$/, ({ res, send }) => send(res, 200, { incidents: [...incidents.values()].map(({ id, title, from, to, steps, created_at }) => ({ id, title, from, to, steps: steps.length, created_at, created_by: 'analyst' })) })],
   ['POST', /^\/incidents$/, reconstruct],
   ['GET', /^\/incidents\/([^/]+)$/, one((id) => incidents.get(id))],
+  ['GET', /^\/sources$/, sources.list],
+  ['POST', /^\/sources$/, sources.change],
+  ['GET', /^\/sources\/([^/]+)$/, sources.show],
   ['GET', /^\/status$/, ({ res, send }) => send(res, 200, status())],
 ];

@@ -57,6 +57,8 @@ const record = createRoute({
   validateSearch: (s: Record<string, unknown>): { part?: number } => (Number(s.part) > 0 ? { part: Number(s.part) } : {}),
   component: lazyRouteComponent(() => import('./pages/record'), 'RecordPage'),
 });
+const sources = createRoute({ getParentRoute: () => shell, path: '/sources', component: lazyRouteComponent(() => import('./pages/sources'), 'SourcesPage') });
+const source = createRoute({ getParentRoute: () => shell, path: '/sources/$name', component: lazyRouteComponent(() => import('./pages/source'), 'SourcePage') });
 const status = createRoute({ getParentRoute: () => shell, path: '/status', component: lazyRouteComponent(() => import('./pages/status'), 'StatusPage') });
 
 // Everything in the address is text to us: a query such as `1.10` must not turn into a number.
@@ -69,7 +71,7 @@ function stringifySearch(search: Record<string, unknown>): string {
 }
 
 export const router = createRouter({
-  routeTree: rootRoute.addChildren([signIn, shell.addChildren([home, search, alerts, alert, incidents, incident, record, status])]),
+  routeTree: rootRoute.addChildren([signIn, shell.addChildren([home, search, alerts, alert, incidents, incident, record, sources, source, status])]),
   parseSearch,
   stringifySearch,
   defaultPreload: 'intent',

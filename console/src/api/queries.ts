@@ -1,7 +1,7 @@
 // Every read of the console as a query, so that pages share one cache and one set of keys.
 import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
 import { apiUrl, change, get, send } from './client';
-import type { AlertChange, AlertDetail, AlertPage, Evidence, Fields, FullEvent, Histogram, Incident, IncidentList, Session, Status, Verification } from './types';
+import type { AlertChange, AlertDetail, AlertPage, ChangedSource, Evidence, Fields, FullEvent, Histogram, Incident, IncidentList, Session, SourceChange, SourceDetail, SourceList, Status, Verification } from './types';
 
 export interface Range { q: string; from: string; to: string }
 
@@ -66,5 +66,11 @@ export const incidentsQuery = () =>
   });
 export const incidentQuery = (id: string) => queryOptions({ queryKey: ['incident', id], queryFn: ({ signal }) => get<Incident>(apiUrl(`/incidents/${encodeURIComponent(id)}`), signal) });
 export const reconstruct = (seed: { from_finding: string } | { from_record: string }) => change<Incident>('POST', apiUrl('/incidents'), seed);
+
+export const sourcesQuery = () => queryOptions({ queryKey: ['sources'], queryFn: ({ signal }) => get<SourceList>(apiUrl('/sources'), signal) });
+/** With all its events counted, which is not asked again by itself. */
+export const sourceQuery = (name: string) =>
+  queryOptions({ queryKey: ['sources', name], queryFn: ({ signal }) => get<SourceDetail>(apiUrl(`/sources/${encodeURIComponent(name)}`), signal) });
+export const changeSource = (body: SourceChange) => change<ChangedSource>('POST', apiUrl('/sources'), body);
 
 export const statusQuery = () => queryOptions({ queryKey: ['status'], queryFn: ({ signal }) => get<Status>(apiUrl('/status'), signal), staleTime: 10_000 });

@@ -42,4 +42,12 @@ export type ProcessNode = Shapes['ProcessNode'];
 export type IncidentList = Shapes['IncidentList'];
 export type Incident = Shapes['Incident'];
 
+export type Source = Shapes['Source'];
+export type SourceState = Shapes['SourceState'];
+export type SourceList = Shapes['SourceList'];
+export type SourceDetail = Shapes['SourceDetail'];
+export type ReadAs = Shapes['ReadAs'];
+export type SourceChange = Partial<Shapes['SourceChange']> & Pick<Shapes['SourceChange'], 'act'>;
+export type ChangedSource = Shapes['ChangedSource'];
+
 export type Status = Known<Shapes['Status']>;

@@ -17,6 +17,7 @@ function useCommands(text: string): Command[] {
     { label: 'Alerts', detail: 'page', run: () => void navigate(paths.alerts()) },
     { label: 'Alerts: new, high and above', detail: 'queue', run: () => void navigate(paths.alerts({ status: 'new', severity: '4' })) },
     { label: 'Incidents', detail: 'page', run: () => void navigate(paths.incidents()) },
+    { label: 'Sources', detail: 'page', run: () => void navigate(paths.sources()) },
     { label: 'Status', detail: 'page', run: () => void navigate(paths.status()) },
     { label: 'Dark theme', detail: 'setting', run: () => setPreferences({ theme: 'dark' }) },
     { label: 'Light theme', detail: 'setting', run: () => setPreferences({ theme: 'light' }) },

@@ -74,6 +74,7 @@ export function Shell() {
           <Link to="/search" activeProps={{ 'aria-current': 'page' }}>Search</Link>
           <Link to="/alerts" activeProps={{ 'aria-current': 'page' }}>Alerts</Link>
           <Link to="/incidents" activeProps={{ 'aria-current': 'page' }}>Incidents</Link>
+          <Link to="/sources" activeProps={{ 'aria-current': 'page' }}>Sources</Link>
           <Link to="/status" activeProps={{ 'aria-current': 'page' }}>Status</Link>
         </nav>
         <div className="grow" />

@@ -9,6 +9,8 @@ export const paths = {
   incidents: () => ({ to: '/incidents' }) as const,
   incident: (id: string) => ({ to: '/incidents/$id', params: { id } }) as const,
   record: (id: string, part = 0) => ({ to: '/records/$id', params: { id }, search: part ? { part } : {} }) as const,
+  sources: () => ({ to: '/sources' }) as const,
+  source: (name: string) => ({ to: '/sources/$name', params: { name } }) as const,
   status: () => ({ to: '/status' }) as const,
   signIn: (then?: string) => ({ to: '/sign-in', search: then ? { then } : {} }) as const,
 };
