@@ -357,7 +357,8 @@ fn distance(one: &str, other: &str) -> usize {
 }
 
 /// The words that listeners and Reeve itself put in front of the names of what nobody registered.
-pub const RESERVED: [&str; 9] = ["reeve", "syslog", "elastic", "watch", "splunk", "gelf", "forward", "otlp", "journal"];
+pub const RESERVED: [&str; 10] =
+    ["reeve", "syslog", "elastic", "watch", "splunk", "gelf", "forward", "otlp", "journal", "netflow"];
 
 const FORMAT: u32 = 1;
 const WORD_BYTES_MAX: usize = 64;
