@@ -263,7 +263,7 @@ impl Reading {
         if !work.misread.is_empty() {
             let mut counts = self.progress.problems.lock();
             for ((source, problem), times) in &work.misread {
-                *counts.entry(problem).or_default() += times;
+                *counts.entry(*problem).or_default() += *times;
                 if let Some(counters) = &self.counters {
                     counters.source(source).misread(problem, *times);
                 }
