@@ -196,11 +196,11 @@ pub(crate) fn linux_program(program: &str) -> Source {
 pub(crate) fn other(decoder: &str, class: &str) -> Source {
     const WEB: &[&str] = &["webserver", "proxy"];
     const MACOS: &[&str] = &["macos"];
-    const WINDOWS: &[&str] = &["windows"];
-    const LINUX: &[&str] = &["linux"];
-    const ENDPOINT: &[&str] = &["endpoint"];
     if let Some(path) = decoder.strip_prefix("zeek.") {
         return zeek(path);
+    }
+    if let Some(source) = endpoint(class) {
+        return source;
     }
     match (decoder, class) {
         ("web.access" | "web.error", _) => Source::new(&[], &["webserver"], &["apache", "nginx"]),
@@ -263,31 +263,7 @@ pub(crate) fn other(decoder: &str, class: &str) -> Source {
         ("crowdstrike.fdr", _) => Source::new(&["crowdstrike"], &[], &["fdr"]),
         ("crowdstrike.stream", _) => Source::new(&["crowdstrike"], &[], &["stream"]),
         ("osquery", _) => Source::new(&["osquery"], &[], &[]),
-        (_, "macos.process") => Source::new(MACOS, &["process_creation"], ENDPOINT),
-        (_, "macos.file") => Source::new(MACOS, &["file_event"], ENDPOINT),
-        (_, "macos.file_delete") => Source::new(MACOS, &["file_delete"], ENDPOINT),
-        (_, "macos.file_rename") => Source::new(MACOS, &["file_rename", "file_event"], ENDPOINT),
-        (_, "macos.network") => Source::new(MACOS, &["network_connection"], ENDPOINT),
-        (_, "macos.dns") => Source::new(MACOS, &["dns_query"], ENDPOINT),
-        (_, "macos.library") => Source::new(MACOS, &["image_load"], ENDPOINT),
-        (_, "macos.endpoint") => Source::new(MACOS, &[], ENDPOINT),
-        (_, "windows.process") => Source::new(WINDOWS, &["process_creation"], ENDPOINT),
-        (_, "windows.file") => Source::new(WINDOWS, &["file_event"], ENDPOINT),
-        (_, "windows.file_delete") => Source::new(WINDOWS, &["file_delete"], ENDPOINT),
-        (_, "windows.file_rename") => Source::new(WINDOWS, &["file_rename", "file_event"], ENDPOINT),
-        (_, "windows.network") => Source::new(WINDOWS, &["network_connection"], ENDPOINT),
-        (_, "windows.dns") => Source::new(WINDOWS, &["dns_query"], ENDPOINT),
-        (_, "windows.library") => Source::new(WINDOWS, &["image_load"], ENDPOINT),
-        (_, "windows.endpoint") => Source::new(WINDOWS, &[], ENDPOINT),
-        (_, "linux.process") => Source::new(LINUX, &["process_creation"], ENDPOINT),
-        (_, "linux.file") => Source::new(LINUX, &["file_event"], ENDPOINT),
-        (_, "linux.file_delete") => Source::new(LINUX, &["file_delete"], ENDPOINT),
-        (_, "linux.file_rename") => Source::new(LINUX, &["file_rename", "file_event"], ENDPOINT),
-        (_, "linux.network") => Source::new(LINUX, &["network_connection"], ENDPOINT),
-        (_, "linux.dns") => Source::new(LINUX, &["dns_query"], ENDPOINT),
-        (_, "linux.library") => Source::new(LINUX, &["image_load"], ENDPOINT),
-        (_, "linux.endpoint") => Source::new(LINUX, &[], ENDPOINT),
-        ("shell.history", _) => Source::new(LINUX, &[], &["bash"]),
+        ("shell.history", _) => Source::new(&["linux"], &[], &["bash"]),
         ("macos.syslog", _) => Source::new(MACOS, &[], &["syslog"]),
         ("macos.unifiedlog", _) | (_, "unifiedlog") => Source::new(MACOS, &[], &["unifiedlog"]),
         ("macos.bsm", _) => Source::new(MACOS, &[], &["bsm"]),
@@ -296,6 +272,29 @@ pub(crate) fn other(decoder: &str, class: &str) -> Source {
         ("ios.sysdiagnose" | "ios.privacy", _) => Source::new(&["ios"], &[], &[]),
         _ => Source::new(&[], &["application"], &[]),
     }
+}
+
+/// What an agent on a machine tells, whose class is system and kind.
+fn endpoint(class: &str) -> Option<Source> {
+    let (system, kind) = class.split_once('.')?;
+    let products: &[&str] = match system {
+        "macos" => &["macos"],
+        "windows" => &["windows"],
+        "linux" => &["linux"],
+        _ => return None,
+    };
+    let categories: &[&str] = match kind {
+        "process" => &["process_creation"],
+        "file" => &["file_event"],
+        "file_delete" => &["file_delete"],
+        "file_rename" => &["file_rename", "file_event"],
+        "network" => &["network_connection"],
+        "dns" => &["dns_query"],
+        "library" => &["image_load"],
+        "endpoint" => &[],
+        _ => return None,
+    };
+    Some(Source::new(products, categories, &["endpoint"]))
 }
 
 fn zeek(path: &str) -> Source {
