@@ -195,6 +195,36 @@ fn document<'a>(node: &'a str, id: &'a str, text: &'a str) -> Map<'a> {
     native
 }
 
+/// An event that a collector took apart at its head, `{"node", "timestamp", "timestampfractional", "eventid", "items": {"SYSCALL": ["arch=…"], …}}`,
+/// as the document it is in the log.
+pub(crate) fn structured(map: &Map<'_>) -> Option<(Map<'static>, EventTime)> {
+    let items = map.get("items")?.as_map()?;
+    let text = |name: &str| map.get(name)?.text();
+    let (seconds, serial) = (text("timestamp")?, text("eventid")?);
+    let id = match text("timestampfractional") {
+        Some(fraction) => format!("{seconds}.{fraction}:{serial}"),
+        None => format!("{seconds}:{serial}"),
+    };
+    let at = time::epoch(id.split_once(':')?.0)?;
+    let (mut lines, mut beside) = (String::new(), Map::new());
+    for (kind, records) in items.iter() {
+        // What the collector says itself is no record.
+        let Value::List(records) = records else {
+            beside.push(kind.to_owned(), records.clone().into_owned());
+            continue;
+        };
+        for record in records {
+            lines.push_str(&format!("type={kind} msg=audit({id}): {}\n", record.as_str()?.replace('\n', " ")));
+        }
+    }
+    if lines.is_empty() {
+        return None;
+    }
+    let mut native = document(&text("node").unwrap_or_default(), &id, &lines).into_owned();
+    native.0.extend(beside.0);
+    Some((native, EventTime::exact(at)))
+}
+
 /// `UNKNOWN[1334]` and the like keep their number; the kinds a log names by number get their name.
 fn name(kind: &str) -> Cow<'_, str> {
     match kind.strip_prefix("UNKNOWN[").and_then(|rest| rest.strip_suffix(']')) {
@@ -280,9 +310,18 @@ fn pairs<'a>(kind: &str, text: &'a str, map: &mut Map<'a>) {
     }
 }
 
-/// The words of SELinux messages: `denied { read write } for`.
+/// The words of SELinux messages, `denied { read write } for`, and of an `op` that is several: `op=deleting user from group id=1104`.
 fn push_words<'a>(map: &mut Map<'a>, words: &'a str) {
     let words = words.trim();
+    if let Some((name, Value::Str(op))) = map.0.last_mut()
+        && name == "op"
+        && !words.is_empty()
+        && !words.contains('{')
+    {
+        op.to_mut().push(' ');
+        op.to_mut().push_str(words);
+        return;
+    }
     if let Some(open) = words.find('{') {
         let result = words[..open].trim().trim_start_matches("avc:").trim();
         if !result.is_empty() {
@@ -415,9 +454,23 @@ mod tests {
     }
 
     #[test]
+    fn an_event_in_parts_is_the_event() {
+        let parts = r#"{"node":"n","timestamp":"100","timestampfractional":"500","eventid":"7","items":{"COMMENT":"c","PATH":["item=0 name=\"/a\""],"USER_AUTH":["pid=1 msg='op=PAM res=failed' UID=\"root\""]}}"#;
+        let (Value::Map(map), _) = crate::json::parse(parts) else { unreachable!("an object") };
+        let (native, time) = structured(&map).expect("an audit event");
+        assert_eq!(
+            serde_json::to_string(&native).expect("serialises"),
+            r#"{"node":"n","serial":"7","timestamp":"100.500","types":["PATH","USER_AUTH"],"PATH":[{"item":"0","name":"/a"}],"USER_AUTH":{"pid":"1","op":"PAM","res":"failed","UID":"root"},"COMMENT":"c"}"#
+        );
+        assert_eq!(time.at.as_millisecond(), 100_500);
+        assert!(structured(&Map(vec![("items".into(), Value::Map(Map::new()))])).is_none());
+    }
+
+    #[test]
     fn messages_inside_quotes_are_taken_in() {
         let seen = read(&[
             "type=USER_LOGIN msg=audit(1492896301.818:19955): pid=12635 uid=0 msg='op=login acct=28696E76616C6964207573657229 exe=\"/usr/sbin/sshd\" hostname=? res=failed'\x1dUID=\"root\"",
+            "type=DEL_USER msg=audit(1492896301.900:3): pid=1 msg='op=deleting user from group id=7 res=success'",
             "type=PROCTITLE msg=audit(1492896302.000:2): proctitle=6C73002D6C00",
             "type=SOCKADDR msg=audit(1492896302.000:2): saddr=020000357F0000350000000000000000",
         ]);
@@ -425,7 +478,8 @@ mod tests {
             seen[0].1,
             r#"{"serial":"19955","timestamp":"1492896301.818","types":["USER_LOGIN"],"USER_LOGIN":{"pid":"12635","uid":"0","op":"login","acct":"(invalid user)","exe":"/usr/sbin/sshd","hostname":"?","res":"failed","UID":"root"}}"#
         );
-        assert!(seen[1].1.contains(r#""PROCTITLE":{"proctitle":"ls -l"}"#), "{}", seen[1].1);
-        assert!(seen[1].1.contains(r#""saddr_fam":"inet","laddr":"127.0.0.53","lport":53"#), "{}", seen[1].1);
+        assert!(seen[1].1.contains(r#""op":"deleting user from group","id":"7""#), "{}", seen[1].1);
+        assert!(seen[2].1.contains(r#""PROCTITLE":{"proctitle":"ls -l"}"#), "{}", seen[2].1);
+        assert!(seen[2].1.contains(r#""saddr_fam":"inet","laddr":"127.0.0.53","lport":53"#), "{}", seen[2].1);
     }
 }

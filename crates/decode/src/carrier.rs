@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use reeve_record::EventTime;
 
 use crate::decoder::{Record, told};
-use crate::{Map, Parsed, Value, auditd, cloud, form, json, syslog, web};
+use crate::{Map, Parsed, Value, application, auditd, cloud, form, json, syslog, web};
 
 /// The field under which the wrapping is kept.
 pub(crate) const SHIPPER: &str = "shipper";
@@ -101,7 +101,7 @@ fn inside<'b>(record: &Record<'b>, line: &'b str) -> Option<Parsed<'b>> {
         let (Value::Map(inner), problems) = json::parse(line) else { return None };
         return (problems.is_empty() && !inner.is_empty()).then(|| told(record.clone(), inner));
     }
-    if let Some(found) = form::read(line, record.received) {
+    if let Some(found) = form::read(line, record.received).or_else(|| application::read(line)) {
         return Some(record.clone().told(found));
     }
     if let Some(access) = web::access(line) {

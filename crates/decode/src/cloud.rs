@@ -22,6 +22,7 @@ pub(crate) const M365: &str = "m365.audit";
 pub(crate) const WORKSPACE: &str = "google.workspace";
 pub(crate) const GUARDDUTY: &str = "aws.guardduty";
 pub(crate) const ROUTE53: &str = "aws.route53";
+pub(crate) const SECURITY_HUB: &str = "aws.securityhub";
 pub(crate) const OSQUERY: &str = "osquery";
 
 /// Families that an object may be of, one bit each.
@@ -52,6 +53,7 @@ const IS_UNIFIED_LOG: u32 = 1 << 20;
 const IS_REPORT: u32 = 1 << 21;
 const IS_PRIVACY: u32 = 1 << 22;
 const IS_ELASTIC: u32 = 1 << 23;
+const IS_FLOW: u32 = 1 << 24;
 
 impl Marks {
     /// Notes a top-level name. Names that several families share are no marks, but `actor`, which four of them need.
@@ -91,6 +93,7 @@ impl Marks {
             "bug_type" | "procName" | "procPath" => IS_REPORT,
             "timeStamp" => IS_PRIVACY,
             "data_stream" | "agent" => IS_ELASTIC,
+            "interface_id" => IS_FLOW,
             _ => return,
         };
     }
@@ -103,13 +106,14 @@ pub(crate) fn tell<'a>(map: &Map<'a>, marks: Marks) -> Option<Family<'a>> {
 }
 
 /// The closer look that each mark asks for, in the order in which they are taken.
-const FAMILIES: [(u32, Look); 24] = [
+const FAMILIES: [(u32, Look); 26] = [
     (IS_KUBERNETES, kubernetes),
     (HAS_ACTOR, with_actor),
     (IS_GCP, gcp),
     (IS_M365, m365),
     (IS_AZURE, azure),
     (IS_GUARDDUTY, guardduty),
+    (IS_GUARDDUTY, security_hub),
     (IS_ROUTE53, route53),
     (IS_OSQUERY, osquery),
     (IS_WAF, services::waf),
@@ -128,6 +132,7 @@ const FAMILIES: [(u32, Look); 24] = [
     (IS_REPORT, apple::report),
     (IS_PRIVACY, apple::privacy),
     (IS_ELASTIC, apple::elastic),
+    (IS_FLOW, vpc_flow),
 ];
 
 type Look = fn(&Map<'_>) -> Told;
@@ -243,6 +248,18 @@ fn guardduty(map: &Map<'_>) -> Told {
     ours.then(|| (GUARDDUTY, first(map, &["updatedAt", "UpdatedAt", "createdAt", "CreatedAt"])))
 }
 
+/// A finding in AWS's own format, whichever product found it.
+fn security_hub(map: &Map<'_>) -> Told {
+    let ours = text(map, "ProductArn").starts_with("arn:aws") && map.get("GeneratorId").is_some();
+    ours.then(|| (SECURITY_HUB, first(map, &["UpdatedAt", "LastObservedAt", "CreatedAt", "FirstObservedAt"])))
+}
+
+/// A row of VPC flow logs as they lie in Parquet, where names have underscores.
+fn vpc_flow(map: &Map<'_>) -> Told {
+    let ours = ["srcaddr", "dstaddr", "start", "log_status"].iter().all(|name| map.get(name).is_some());
+    ours.then(|| ("aws.vpcflow", first(map, &["start", "end"])))
+}
+
 fn route53(map: &Map<'_>) -> Told {
     map.get("query_name")?;
     Some((ROUTE53, first(map, &["query_timestamp"])))
@@ -290,7 +307,7 @@ pub(crate) fn bundle(map: &Map<'_>) -> Option<&'static str> {
         return Some("entries");
     }
     let finding = |item: &Map<'_>| item.get("Arn").is_some() || item.get("ProductArn").is_some();
-    (has("Findings") && first_item(map, "Findings").is_some_and(finding)).then_some("Findings")
+    ["Findings", "findings"].into_iter().find(|name| has(name) && first_item(map, name).is_some_and(finding))
 }
 
 fn first_item<'m, 'a>(map: &'m Map<'a>, name: &str) -> Option<&'m Map<'a>> {

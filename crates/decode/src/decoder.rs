@@ -7,9 +7,9 @@ use reeve_record::EventTime;
 use crate::text::{self, Encoding};
 use crate::value::{Map, Value};
 use crate::{
-    Parsed, Problem, android, apple, artefact, asl, auditd, aws_text, bsm, carrier, cloud, delimited, evtx, family, flows,
-    fluent, form, fsevents, haproxy, host_text, journald, json, kv, lines, netflow, otlp, services, sflow, split, syslog,
-    tracev3, utmp, w3c, web, winxml, zeek,
+    Parsed, Problem, android, apple, application, artefact, asl, auditd, aws_text, bsm, carrier, cloud, delimited, evtx,
+    exported, family, flows, fluent, form, fsevents, haproxy, host_text, journald, json, kv, lines, netflow, otlp, services,
+    sflow, split, syslog, tracev3, utmp, w3c, web, winxml, zeek,
 };
 
 /// Every name [`Parsed::decoder`] may have.
@@ -29,6 +29,7 @@ pub const DECODERS: &[&str] = &[
     "aws.cloudtrail",
     cloud::GUARDDUTY,
     cloud::ROUTE53,
+    cloud::SECURITY_HUB,
     cloud::AZURE_ACTIVITY,
     cloud::AZURE_AUDIT,
     cloud::AZURE_RISK,
@@ -92,6 +93,13 @@ pub const DECODERS: &[&str] = &[
     "artefact",
     "netflow",
     "sflow",
+    application::BODYFILE,
+    application::JAVA,
+    application::MCAFEE,
+    application::PCA,
+    application::POSTGRESQL,
+    application::TREND_MICRO,
+    application::WINCC,
     "fluent",
     "otlp",
     "text",
@@ -413,6 +421,13 @@ impl Decoder {
         if let Some(found) = form::read(line, record.received) {
             return self.told(record, found, emit);
         }
+        if let Some(found) = application::read(line) {
+            // A row without prose goes on in no other line.
+            return match found.native.get("message") {
+                Some(_) => self.lines.hold_told(record, found),
+                None => emit(record.told(found)),
+            };
+        }
         if let Some(access) = web::access(line) {
             return emit(record.event("web.access", access.native, access.time));
         }
@@ -598,7 +613,10 @@ struct Around<'d> {
 
 /// An object as the event that it is, or that it carries.
 fn open<'b>(record: Record<'b>, native: Map<'b>, around: Around<'_>, emit: &mut dyn FnMut(Parsed<'_>)) {
-    let native = family::nested(native);
+    if let Some((native, time)) = auditd::structured(&native) {
+        return emit(record.event("auditd", native, Some(time)));
+    }
+    let native = exported::named(family::nested(native));
     let mut family = family::tell(&native);
     if let Some(path) = cloud::several(family.decoder)
         && let Some(items) = cloud::items(&native, path)
@@ -632,7 +650,7 @@ fn parts<'b>(
 
 /// An object as the event that it is.
 pub(crate) fn told<'b>(record: Record<'b>, native: Map<'b>) -> Parsed<'b> {
-    let native = family::nested(native);
+    let native = exported::named(family::nested(native));
     let family = family::tell(&native);
     finish(record, native, family)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use evtx::{EvtxChunkData, EvtxRecord, ParserSettings};
 use reeve_record::EventTime;
 
-use crate::{Map, Parsed, Problem, Value, family, json};
+use crate::{Map, Parsed, Problem, Value, exported, family, json};
 
 const CHUNK: usize = 65_536;
 const RECORD_HEADER: u64 = 24;
@@ -207,6 +207,7 @@ fn document(mut root: Map<'_>) -> Map<'_> {
                 system(content);
             } else {
                 fold_attributes(content);
+                exported::sql_audit(content);
             }
         }
     }

@@ -5,6 +5,7 @@
 mod android; // logcat and tombstones
 mod apple; // JSON of Apple's systems and of endpoint agents
 mod apple_text; // lines of macOS and iOS
+mod application; // lines that applications write in a form of their own
 mod artefact; // files that are known and no logs
 mod asl; // stores of the Apple System Log
 mod auditd; // Linux audit records, joined into events
@@ -18,6 +19,7 @@ mod container; // gzip, zstd, zip and tar, nested and bounded
 mod decoder; // one stream of raw records to events
 mod delimited; // comma separated values under a header line
 mod evtx; // Windows event log chunks
+mod exported; // Windows events that a converter made of XML
 mod family; // which JSON family an object belongs to, and what follows from it
 pub mod flows; // exporters of flows by their datagrams
 mod fluent; // events of Fluent Forward

@@ -251,6 +251,10 @@ const DECODERS: &[&str] = &[
     "crowdstrike.stream",
     "zscaler",
     "umbrella.dns",
+    "aws.securityhub",
+    "app.postgresql",
+    "app.java",
+    "windows.pca",
 ];
 const IDS: &[u32] = &[
     1, 3, 7, 8, 11, 12, 13, 22, 25, 4624, 4625, 4656, 4663, 4672, 4688, 4697, 4698, 4720, 4728, 4768, 4776, 5140, 5145, 5156,

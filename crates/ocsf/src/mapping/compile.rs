@@ -403,6 +403,7 @@ fn core(class: &Class) -> &'static [&'static [&'static str]] {
         4003 => &[&["query.hostname"]],
         6002 => &[&["app.name"]],
         6003 => &[&["api.operation"]],
+        6005 => &[&["database.name", "table.name"]],
         // A certificate seen on its way is of the network, though its log may not say between whom.
         4001 => &[&[
             "src_endpoint.ip",

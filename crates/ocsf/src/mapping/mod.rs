@@ -38,6 +38,7 @@ const FILES: &[(&str, &str)] = &[
     ("aws_cloudtrail.toml", include_str!("../../mappings/aws_cloudtrail.toml")),
     ("aws_guardduty.toml", include_str!("../../mappings/aws_guardduty.toml")),
     ("aws_route53.toml", include_str!("../../mappings/aws_route53.toml")),
+    ("aws_securityhub.toml", include_str!("../../mappings/aws_securityhub.toml")),
     ("azure_activity.toml", include_str!("../../mappings/azure_activity.toml")),
     ("azure_audit.toml", include_str!("../../mappings/azure_audit.toml")),
     ("azure_risk.toml", include_str!("../../mappings/azure_risk.toml")),
@@ -66,6 +67,7 @@ const FILES: &[(&str, &str)] = &[
     ("host_text.toml", include_str!("../../mappings/host_text.toml")),
     ("nfdump.toml", include_str!("../../mappings/nfdump.toml")),
     ("netflow.toml", include_str!("../../mappings/netflow.toml")),
+    ("application.toml", include_str!("../../mappings/application.toml")),
     ("other.toml", include_str!("../../mappings/other.toml")),
 ];
 

@@ -71,6 +71,8 @@ pub(crate) enum Step {
     Emails,
     /// The host in a URL or in `host:port`.
     UrlHost,
+    /// Each map of a list (or the one map) with its members under other names: those the step lists, `theirs=ours`, and no more.
+    Members(Vec<(&'static str, &'static str)>),
     /// The address in a kernel socket address, raw (hexadecimal) or interpreted.
     SocketIp,
     /// The port in one.
@@ -129,6 +131,10 @@ impl Step {
             "email" => Self::Email,
             "emails" => Self::Emails,
             "url-host" => Self::UrlHost,
+            "members" => Self::Members({
+                let pairs: Vec<&'static str> = list();
+                pairs.into_iter().filter_map(|pair| pair.split_once('=')).collect()
+            }),
             "socket-ip" => Self::SocketIp,
             "socket-port" => Self::SocketPort,
             "prefix" => Self::Prefix(kept()),
@@ -146,6 +152,7 @@ impl Step {
             Self::Emails => return Some(Value::List(addresses(value))).filter(|list| *list != Value::List(Vec::new())),
             Self::Seconds => return seconds(&value),
             Self::Pluck(name) => return pluck(value, name),
+            Self::Members(names) => return members(value, names),
             Self::Words if matches!(value, Value::List(_)) => return Some(value),
             _ => {}
         }
@@ -227,9 +234,23 @@ impl Step {
                 text
             }
             Self::Is(one_of) => return Some(Value::Bool(one_of.iter().any(|one| one.eq_ignore_ascii_case(&text)))),
-            Self::Join | Self::Each(..) | Self::Seconds | Self::Pluck(_) | Self::Email | Self::Emails => text,
+            Self::Join | Self::Each(..) | Self::Seconds | Self::Pluck(_) | Self::Members(_) | Self::Email | Self::Emails => text,
         }))
     }
+}
+
+fn members<'a>(value: Value<'a>, names: &[(&'static str, &'static str)]) -> Option<Value<'a>> {
+    let items = match value {
+        Value::List(items) => items,
+        single => vec![single],
+    };
+    let renamed = items.iter().filter_map(Value::as_map).map(|item| {
+        let found = names.iter().filter_map(|(theirs, ours)| Some((*ours, item.path(theirs)?)));
+        let kept = found.filter(|(_, value)| !matches!(value, Value::Null));
+        Map(kept.map(|(name, value)| (Cow::Borrowed(name), value.clone())).collect())
+    });
+    let renamed: Vec<_> = renamed.filter(|item| !item.is_empty()).map(Value::Map).collect();
+    (!renamed.is_empty()).then_some(Value::List(renamed))
 }
 
 /// Where in a text the address is that a port may follow.
