@@ -21,7 +21,7 @@ pub fn demo(flags: &[&str]) -> Done {
     if !dev {
         eprintln!(
             "This installs the console's npm packages into console/node_modules and builds Reeve in release, which takes\n\
-             about 30 minutes the first time on two processors. A missing C compiler is named before it is installed. The demo's data folder is {}.",
+             25 to 30 minutes the first time on two processors. A missing C compiler is named before it is installed. The demo's data folder is {}.",
             data().display()
         );
         verifier::announce();
@@ -61,7 +61,7 @@ impl Served {
             "--console",
             "127.0.0.1:0",
             "--http",
-            "off",
+            "127.0.0.1:0",
             "--syslog-udp",
             "off",
             "--syslog-tcp",
